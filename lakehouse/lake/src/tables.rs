@@ -1,0 +1,294 @@
+//! Every table of the lake. Adding one: a `TableSpec` here, a line in [`all`], and whoever writes it.
+
+use crate::table::{Column, ColumnKind, TableSpec};
+
+use ColumnKind::{Bool, Bytes, DateText, Float, Int, Int32, IntList, Text, Timestamp};
+
+/// Every table, in the order in which an epoch commits them: `epochs` is last, so that a reader who pins by it sees all
+/// the rows of the epochs it lists.
+pub fn all() -> [&'static TableSpec; 6] {
+    [&EVENTS, &DEAD_LETTERS, &SESSION_REVISIONS, &LATE_EVENTS, &QOE_MINUTES, &EPOCHS]
+}
+
+/// The table with this name.
+pub fn by_name(name: &str) -> Option<&'static TableSpec> {
+    all().into_iter().find(|table| table.name == name)
+}
+
+const fn required(name: &'static str, kind: ColumnKind, doc: &'static str) -> Column {
+    Column { name, kind, nullable: false, doc }
+}
+
+const fn optional(name: &'static str, kind: ColumnKind, doc: &'static str) -> Column {
+    Column { name, kind, nullable: true, doc }
+}
+
+/// Bronze: what players sent.
+pub static EVENTS: TableSpec = TableSpec {
+    name: "events",
+    doc: "every decoded event of every record exactly once, duplicates included, as the players sent it",
+    layer: "bronze",
+    columns: &[
+        required("ingest_date", DateText, "UTC date of received_at"),
+        required("topic", Text, "topic of the log"),
+        required("partition", Int32, "partition of the topic"),
+        required("offset", Int, "offset of the record"),
+        required("index", Int32, "position of the event in its record"),
+        required("session_id", Text, "the player's session"),
+        required("player_instance", Text, "one instance of a player; empty when not sent"),
+        required("sequence", Int, "position in (session_id, player_instance), from 0"),
+        optional("event_id", Text, "chosen by the client"),
+        required("type", Text, "kind of the payload"),
+        required("event_time", Timestamp, "player's clock, corrected by clock_shift_ms"),
+        required("raw_event_time_ms", Int, "player's clock as sent, ms since the epoch"),
+        required("clock_shift_ms", Int, "what was added to the raw time, ms"),
+        required("received_at", Timestamp, "collector's clock"),
+        optional("sent_at_ms", Int, "player's clock at sending, ms since the epoch"),
+        optional("media_time_ms", Int, "playhead, ms"),
+        optional("representation_id", Text, "rendition: its representation"),
+        optional("bitrate_bps", Int, "rendition: bit/s"),
+        optional("width_px", Int32, "rendition: px"),
+        optional("height_px", Int32, "rendition: px"),
+        optional("codec", Text, "rendition: codec"),
+        optional("rendition_cdn", Text, "rendition: CDN it comes from"),
+        optional("buffer_ms", Int, "heartbeat: media buffered ahead, ms"),
+        optional("throughput_bps", Int, "heartbeat: bit/s"),
+        optional("dropped_frames", Int, "heartbeat: frames dropped since the last one"),
+        optional("detail", Text, "error code, end reason or ad id"),
+        optional("fatal", Bool, "error: it ended playback"),
+        optional("business", Bool, "error: a business error, not a technical one"),
+        optional("profile_id", Text, "who watches"),
+        optional("title_id", Text, "what is watched"),
+        optional("device_type", Text, "kind of device"),
+        optional("os", Text, "operating system"),
+        optional("player", Text, "player software"),
+        optional("player_version", Text, "its version"),
+        optional("app_version", Text, "version of the app"),
+        optional("country", Text, "ISO 3166-1 alpha-2"),
+        optional("region", Text, "region of the country"),
+        optional("isp", Text, "internet provider"),
+        optional("cdn", Text, "content delivery network"),
+        optional("protocol", Text, "hls, dash, …"),
+        optional("asset_id", Text, "the encoded asset"),
+    ],
+    partition_by: Some("ingest_date"),
+    keys: &["topic", "partition", "offset", "index"],
+    bloom: &["session_id"],
+    retention_days: None,
+    written_by: "playback",
+};
+
+/// Bronze: what could not be used, with the reason.
+pub static DEAD_LETTERS: TableSpec = TableSpec {
+    name: "dead_letters",
+    doc: "records that cannot be decoded and events that break a rule, with the reason and the bytes",
+    layer: "bronze",
+    columns: &[
+        required("ingest_date", DateText, "UTC date of received_at"),
+        required("topic", Text, "topic of the log"),
+        required("partition", Int32, "partition of the topic"),
+        required("offset", Int, "offset of the record"),
+        required("index", Int32, "position of the event in its record; -1 for the whole record"),
+        required("event_count", Int, "how many events are lost with it"),
+        required("reason", Text, "undecodable, future_time, unknown_payload, …"),
+        required("detail", Text, "what exactly is wrong"),
+        required("received_at", Timestamp, "collector's clock"),
+        required("content_type", Text, "format of the bytes"),
+        required("bytes", Bytes, "the whole record as received"),
+    ],
+    partition_by: Some("ingest_date"),
+    keys: &["topic", "partition", "offset", "index"],
+    bloom: &[],
+    retention_days: None,
+    written_by: "playback",
+};
+
+/// Silver: sessions, every revision.
+pub static SESSION_REVISIONS: TableSpec = TableSpec {
+    name: "session_revisions",
+    doc: "a session as known at an epoch; the view `sessions` shows the latest revision of each",
+    layer: "silver",
+    columns: &[
+        required("start_date", DateText, "UTC date of started_at"),
+        required("session_id", Text, "the player's session"),
+        required("player_instance", Text, "one instance of a player"),
+        required("revision", Int, "counts from 1"),
+        required("is_final", Bool, "closed: no more events are waited for"),
+        optional("close_reason", Text, "ended, gap, end_of_input; NULL while open"),
+        required("topic", Text, "topic of the log"),
+        required("partition", Int32, "partition of the topic"),
+        required("epoch", Int, "epoch that wrote the row"),
+        optional("profile_id", Text, "who watches"),
+        optional("title_id", Text, "what is watched"),
+        optional("device_type", Text, "kind of device"),
+        optional("os", Text, "operating system"),
+        optional("player", Text, "player software"),
+        optional("player_version", Text, "its version"),
+        optional("app_version", Text, "version of the app"),
+        optional("country", Text, "ISO 3166-1 alpha-2"),
+        optional("region", Text, "region of the country"),
+        optional("isp", Text, "internet provider"),
+        optional("cdn", Text, "content delivery network"),
+        optional("protocol", Text, "hls, dash, …"),
+        optional("asset_id", Text, "the encoded asset"),
+        required("started_at", Timestamp, "event time of the first event"),
+        required("ended_at", Timestamp, "latest event time"),
+        optional("startup_ms", Int, "uninterrupted startup, ms; NULL when there was none"),
+        required("startup_waiting_ms", Int, "time between play request and first frame, ms"),
+        required("playing_ms", Int, "ms"),
+        required("rebuffer_ms", Int, "ms"),
+        required("seek_waiting_ms", Int, "ms"),
+        required("paused_ms", Int, "ms"),
+        required("ad_ms", Int, "ms"),
+        required("background_ms", Int, "ms"),
+        required("silent_ms", Int, "silences longer than the session gap, ms"),
+        required("media_ms", Int, "media time played, ms"),
+        required("rebuffer_count", Int, "stalls"),
+        required("seek_count", Int, "seeks"),
+        required("rendition_switch_count", Int, "changes of the representation"),
+        optional("avg_bitrate_kbps", Float, "Σ bitrate × media time ÷ Σ media time, kbit/s"),
+        required("bitrate_media_ms", Int, "media time played at a known bitrate, ms"),
+        required("bitrate_bit_ms", Int, "bitrate × media time, bit/s · ms"),
+        optional("avg_height_px", Float, "Σ height × media time ÷ Σ media time, px"),
+        required("dropped_frames", Int, "frames, as the heartbeats say"),
+        required("event_count", Int, "distinct events folded"),
+        required("lost_events", Int, "sequence numbers that never came"),
+        required("duplicates", Int, "events that came again"),
+        required("conflicts", Int, "events that came again with another id"),
+        required("late_events", Int, "events that came after the session had closed or their place had passed"),
+        required("outcome", Text, "played, start_failure, exit_before_start, playback_failure, pending, unknown"),
+        optional("error_code", Text, "first fatal error, else first error"),
+        optional("error_fatal", Bool, "the error ended playback"),
+        optional("error_business", Bool, "a business error, not a technical one"),
+        optional("end_reason", Text, "reason of the end event"),
+        required("bronze_epochs", IntList, "epochs that hold the session's rows of `events`"),
+    ],
+    partition_by: Some("start_date"),
+    keys: &["session_id", "player_instance", "revision"],
+    bloom: &["session_id"],
+    retention_days: None,
+    written_by: "playback",
+};
+
+/// Silver: events past the horizon.
+pub static LATE_EVENTS: TableSpec = TableSpec {
+    name: "late_events",
+    doc: "events that came later than the horizon: in `events`, but not in any session until a recompute",
+    layer: "silver",
+    columns: &[
+        required("ingest_date", DateText, "UTC date of received_at"),
+        required("topic", Text, "topic of the log"),
+        required("partition", Int32, "partition of the topic"),
+        required("offset", Int, "offset of the record"),
+        required("index", Int32, "position of the event in its record"),
+        required("session_id", Text, "the player's session"),
+        required("player_instance", Text, "one instance of a player"),
+        required("sequence", Int, "position in (session_id, player_instance)"),
+        required("event_time", Timestamp, "corrected event time"),
+        required("watermark", Timestamp, "the shard's watermark when it came"),
+    ],
+    partition_by: Some("ingest_date"),
+    keys: &["topic", "partition", "offset", "index"],
+    bloom: &[],
+    retention_days: None,
+    written_by: "playback",
+};
+
+/// Gold: signed minute deltas.
+pub static QOE_MINUTES: TableSpec = TableSpec {
+    name: "qoe_minutes",
+    doc: "signed deltas of quality of experience by minute; SUM them by whatever you group by",
+    layer: "gold",
+    columns: &[
+        required("date", DateText, "UTC date of the minute"),
+        required("topic", Text, "topic of the log"),
+        required("partition", Int32, "partition of the topic"),
+        required("epoch", Int, "epoch that wrote the row"),
+        required("minute", Timestamp, "start of the minute"),
+        required("cube", Text, "which dimensions are filled: audience or title"),
+        optional("country", Text, "both cubes"),
+        optional("device_type", Text, "both cubes"),
+        optional("cdn", Text, "cube audience"),
+        optional("protocol", Text, "cube audience"),
+        optional("app_version", Text, "cube audience"),
+        optional("title_id", Text, "cube title"),
+        required("attempts", Int, "play requests, in the minute of the request"),
+        required("startups", Int, "uninterrupted startups, in the minute of the request"),
+        required("startup_ms", Int, "sum of their startup times, ms"),
+        required("starts", Int, "sessions with a first frame, in the minute of the request"),
+        required("start_failures", Int, "technical, in the minute of the request"),
+        required("start_failures_business", Int, "business, in the minute of the request"),
+        required("exits_before_start", Int, "in the minute of the request"),
+        required("playback_failures", Int, "technical, in the minute of the error"),
+        required("playback_failures_business", Int, "business, in the minute of the error"),
+        required("startup_waiting_ms", Int, "ms"),
+        required("playing_ms", Int, "ms"),
+        required("rebuffer_ms", Int, "ms"),
+        required("seek_waiting_ms", Int, "ms"),
+        required("paused_ms", Int, "ms"),
+        required("ad_ms", Int, "ms"),
+        required("background_ms", Int, "ms"),
+        required("rebuffer_count", Int, "stalls, in the minute of their start"),
+        required("seek_count", Int, "seeks"),
+        required("rendition_switch_count", Int, "changes of the representation"),
+        required("media_ms", Int, "media time played, ms"),
+        required("bitrate_media_ms", Int, "media time played at a known bitrate, ms"),
+        required("bitrate_bit_ms", Int, "bitrate × media time, bit/s · ms"),
+        required("concurrent_00", Int, "viewers at :00 of the minute"),
+        required("concurrent_05", Int, "viewers at :05"),
+        required("concurrent_10", Int, "viewers at :10"),
+        required("concurrent_15", Int, "viewers at :15"),
+        required("concurrent_20", Int, "viewers at :20"),
+        required("concurrent_25", Int, "viewers at :25"),
+        required("concurrent_30", Int, "viewers at :30"),
+        required("concurrent_35", Int, "viewers at :35"),
+        required("concurrent_40", Int, "viewers at :40"),
+        required("concurrent_45", Int, "viewers at :45"),
+        required("concurrent_50", Int, "viewers at :50"),
+        required("concurrent_55", Int, "viewers at :55"),
+        required("startup_buckets", IntList, "startup histogram: bucket, count, bucket, count, …; γ = 1 %"),
+    ],
+    partition_by: Some("date"),
+    keys: &["topic", "partition", "epoch", "minute", "cube", "country", "device_type", "cdn", "protocol", "app_version", "title_id"],
+    bloom: &[],
+    retention_days: None,
+    written_by: "playback",
+};
+
+/// Control: which epochs are in the lake.
+pub static EPOCHS: TableSpec = TableSpec {
+    name: "epochs",
+    doc: "one row an epoch of a shard, committed after the rows of the other tables: pin by it for a consistent cut",
+    layer: "control",
+    columns: &[
+        required("topic", Text, "topic of the log"),
+        required("partition", Int32, "partition of the topic"),
+        required("epoch", Int, "counts from 1"),
+        required("next_offset", Int, "first offset that is not in it"),
+        optional("watermark", Timestamp, "event time that has passed; NULL before the first event"),
+        required("records", Int, "records read"),
+        required("events", Int, "rows added to `events`"),
+        required("dead_letters", Int, "events lost to `dead_letters`"),
+        required("frozen_at", Timestamp, "when its contents were fixed"),
+    ],
+    partition_by: None,
+    keys: &["topic", "partition", "epoch"],
+    bloom: &[],
+    retention_days: None,
+    written_by: "playback",
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_partitions_and_filters_are_columns() {
+        for table in all() {
+            for column in table.keys.iter().chain(table.bloom).chain(&table.partition_by) {
+                table.index_of(column);
+            }
+            assert_eq!(table.columns.first().map(|c| c.name), table.partition_by.or(Some("topic")), "{}", table.name);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The HTTP entry of events: players and importers post batches here, and a batch is acknowledged only after the log
+//! has made it durable.
+//!
+//! A request that cannot be decoded is refused with a 4xx that names the field; a batch that decodes but breaks a rule
+//! of values (a time in the future, an unknown payload) is accepted, because the playback job decides about it on
+//! every replay alike. Everything that waits or grows here is bounded: see [`CollectorSettings`].
+
+mod body;
+mod budget;
+mod chunk;
+mod connections;
+mod error;
+mod latency;
+mod refusal;
+mod routes;
+mod settings;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use marquee_events::Clock;
+use marquee_stream::{LogError, NewRecord, PartitionLog, Position};
+use tokio::net::TcpListener;
+
+pub use error::CollectorError;
+pub use settings::CollectorSettings;
+pub use stats::CollectorStats;
+
+use budget::Budget;
+use connections::Connections;
+use refusal::Refusal;
+use stats::Metrics;
+
+/// How long requests in progress may go on after the shutdown signal (ms). Orchestrators kill after 30 s, so the log
+/// below must get its turn before that.
+const DRAIN_TIMEOUT_MS: u64 = 10_000;
+
+/// Knows how far the jobs have come.
+pub trait Progress: Send + Sync {
+    /// Per partition: the next offset that is not yet committed to the lake; `None` when no job reads the topic.
+    /// May block.
+    fn committed(&self, topic: &str) -> Option<Vec<u64>>;
+}
+
+/// The collector.
+pub struct Collector {
+    log: Arc<dyn PartitionLog>,
+    clock: Arc<dyn Clock>,
+    progress: Arc<dyn Progress>,
+    settings: CollectorSettings,
+    metrics: Metrics,
+    bytes_in_flight: Arc<Budget>,
+}
+
+impl Collector {
+    /// A collector that appends to `log`, stamps with `clock` and answers `GET /v1/progress` from `progress`.
+    pub fn new(
+        log: Arc<dyn PartitionLog>,
+        clock: Arc<dyn Clock>,
+        progress: Arc<dyn Progress>,
+        settings: CollectorSettings,
+    ) -> Self {
+        let bytes_in_flight = Arc::new(Budget::new(settings.max_bytes_in_flight));
+        Self { log, clock, progress, settings, metrics: Metrics::default(), bytes_in_flight }
+    }
+
+    /// Every route, with its limits and CORS.
+    pub fn router(self: Arc<Self>) -> Router {
+        routes::router(self)
+    }
+
+    /// Serves until `shutdown` completes, then lets the requests in progress end, for 10 s at most.
+    ///
+    /// # Errors
+    /// [`CollectorError::Setting`] and [`CollectorError::Topic`] before the first connection is accepted,
+    /// [`CollectorError::Serve`] when the server fails.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), CollectorError> {
+        self.settings.check()?;
+        self.check_topics().await?;
+        let (stopping, stopped) = tokio::sync::oneshot::channel();
+        let signal = async move {
+            shutdown.await;
+            let _ = stopping.send(()); // nobody listens any more only when serving has ended
+        };
+        let drained = async move {
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(Duration::from_millis(DRAIN_TIMEOUT_MS)).await;
+        };
+        let server = axum::serve(Connections::new(listener), self.router()).with_graceful_shutdown(signal);
+        tokio::select! {
+            served = server => served.map_err(CollectorError::Serve),
+            () = drained => {
+                tracing::warn!(after_ms = DRAIN_TIMEOUT_MS, "stopping although requests are still in progress");
+                Ok(())
+            }
+        }
+    }
+
+    /// What has happened since the start.
+    pub fn stats(&self) -> CollectorStats {
+        self.metrics.stats()
+    }
+
+    /// A misspelt topic stops the start, instead of failing every request.
+    async fn check_topics(&self) -> Result<(), CollectorError> {
+        for topic in [self.settings.topic.clone(), self.settings.import_topic.clone()] {
+            let (log, name) = (Arc::clone(&self.log), topic.clone());
+            let found = tokio::task::spawn_blocking(move || log.partitions(&name)).await;
+            match found {
+                Ok(Ok(_)) => {}
+                Ok(Err(source)) => return Err(CollectorError::Topic { topic, source }),
+                Err(panic) => return Err(CollectorError::Defect(panic)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Per partition: the offset that the next record will get. Blocks.
+    fn end_offsets(&self, topic: &str) -> Result<Vec<u64>, LogError> {
+        let partitions = self.log.partitions(topic)?;
+        (0..partitions).map(|partition| Ok(self.log.bounds(topic, partition)?.end)).collect()
+    }
+
+    /// Appends and returns once the records are durable.
+    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, Refusal> {
+        self.in_time("storing the events", self.log.append(topic, records)).await
+    }
+
+    /// Appends unless `ledger_key` is known, and returns once the records are durable; `None` when it is known.
+    async fn append_once(
+        &self,
+        topic: &str,
+        ledger_key: &str,
+        records: Vec<NewRecord>,
+    ) -> Result<Option<Vec<Position>>, Refusal> {
+        self.in_time("storing the import", self.log.append_once(topic, ledger_key, records)).await
+    }
+
+    /// Reads from the log on a thread that may block.
+    async fn read_log<T, F>(self: &Arc<Self>, operation: &'static str, read: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Collector) -> Result<T, LogError> + Send + 'static,
+    {
+        let collector = Arc::clone(self);
+        let reading = async { tokio::task::spawn_blocking(move || read(&collector)).await };
+        match self.within(reading).await.ok_or(Refusal::LogTimeout { operation })? {
+            Ok(read) => read.map_err(|source| Refusal::log(operation, source)),
+            Err(panic) => Err(Refusal::defect(&panic)),
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, LogError>>,
+    ) -> Result<T, Refusal> {
+        self.within(work)
+            .await
+            .ok_or(Refusal::LogTimeout { operation })?
+            .map_err(|source| Refusal::log(operation, source))
+    }
+
+    /// `None` when the log takes too long.
+    async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(Duration::from_millis(self.settings.log_timeout_ms), work).await.ok()
+    }
+}

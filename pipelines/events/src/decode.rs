@@ -1,0 +1,96 @@
+//! From a record's bytes to a [`BatchView`], whichever of the two wire formats they are in.
+
+use crate::{BatchView, ErrorKind, MAX_EVENTS_PER_BATCH, MAX_ID_BYTES, json, protobuf};
+
+/// The format of a record, as its header and the HTTP request name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ContentType {
+    /// `application/json`
+    Json = 1,
+    /// `application/x-protobuf`, message `marquee.events.v1.ViewEventBatch`
+    Protobuf = 2,
+}
+
+impl ContentType {
+    /// The MIME type.
+    pub fn mime(self) -> &'static str {
+        match self {
+            ContentType::Json => "application/json",
+            ContentType::Protobuf => "application/x-protobuf",
+        }
+    }
+
+    /// The format with this MIME type, parameters such as `; charset` left aside.
+    pub fn from_mime(mime: &str) -> Option<ContentType> {
+        match mime.split(';').next().unwrap_or_default().trim() {
+            "application/json" => Some(ContentType::Json),
+            "application/x-protobuf" | "application/protobuf" => Some(ContentType::Protobuf),
+            _ => None,
+        }
+    }
+
+    /// The format with this number in a record's header.
+    pub fn from_number(number: u8) -> Option<ContentType> {
+        match number {
+            1 => Some(ContentType::Json),
+            2 => Some(ContentType::Protobuf),
+            _ => None,
+        }
+    }
+}
+
+/// Why bytes are no batch of view events.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
+#[error("field `{field}`: {problem}")]
+pub struct DecodeError {
+    /// The path of the offending field, such as `events[3].rendition.bitrate_bps`; `batch` for the whole.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl DecodeError {
+    pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+
+    /// Always [`ErrorKind::Invalid`].
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
+}
+
+/// Decodes one record.
+///
+/// # Errors
+/// When the bytes are not a batch in this format, when `context.session_id` is missing, when an identifier is longer
+/// than [`MAX_ID_BYTES`] or there are no events or more than [`MAX_EVENTS_PER_BATCH`]; the error names the field.
+pub fn decode(content_type: ContentType, bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
+    let batch = match content_type {
+        ContentType::Json => json::decode(bytes)?,
+        ContentType::Protobuf => protobuf::decode(bytes)?,
+    };
+    check_bounds(&batch)?;
+    Ok(batch)
+}
+
+fn check_bounds(batch: &BatchView<'_>) -> Result<(), DecodeError> {
+    if batch.context.session_id.is_empty() {
+        return Err(DecodeError::new("context.session_id", "is missing"));
+    }
+    for (name, value) in crate::CONTEXT_FIELDS.iter().zip(batch.context.fields()) {
+        if value.len() > MAX_ID_BYTES {
+            let problem = format!("has {} bytes, at most {MAX_ID_BYTES} are accepted", value.len());
+            return Err(DecodeError::new(format!("context.{name}"), problem));
+        }
+    }
+    if batch.events.is_empty() {
+        return Err(DecodeError::new("events", "is empty"));
+    }
+    if batch.events.len() > MAX_EVENTS_PER_BATCH {
+        let problem = format!("has {} events, at most {MAX_EVENTS_PER_BATCH} are accepted", batch.events.len());
+        return Err(DecodeError::new("events", problem));
+    }
+    Ok(())
+}

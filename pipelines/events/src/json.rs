@@ -1,0 +1,409 @@
+//! JSON with the names of the protobuf contract, read into borrowed views and written for simulators and importers.
+//!
+//! Unknown fields and unknown payload kinds are refused by name: a misspelt field that is silently dropped is a wrong
+//! number later.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fmt::Write as _;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::proto::view_event::Payload;
+use crate::view::CONTEXT_FIELDS;
+use crate::{BatchView, ContextView, DecodeError, EventView, PayloadKind, PayloadView, Text, proto};
+
+/// Decodes a batch; strings without escapes borrow from `bytes`.
+pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
+    match serde_json::from_slice::<BatchJson<'_>>(bytes) {
+        Ok(batch) => Ok(batch.0),
+        Err(_) => Err(explain(bytes)),
+    }
+}
+
+/// Decodes again, slowly, to learn the path of the field that was refused.
+fn explain(bytes: &[u8]) -> DecodeError {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    match serde_path_to_error::deserialize::<_, BatchJson<'_>>(&mut deserializer) {
+        Ok(_) => DecodeError::new("batch", "has something after its end"),
+        Err(error) => {
+            // `?` is a place inside an object whose key was not read yet.
+            let path = error.path().to_string();
+            let path = path.trim_end_matches('?').trim_end_matches('.');
+            DecodeError::new(if path.is_empty() { "batch" } else { path }, error.inner().to_string())
+        }
+    }
+}
+
+struct BatchJson<'a>(BatchView<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for BatchJson<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = BatchJson<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a batch of view events: {\"context\", \"sent_at_ms\", \"events\"}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut batch = BatchView::default();
+                while let Some(key) = map.next_key::<Str<'de>>()? {
+                    match key.0.as_ref() {
+                        "context" => batch.context = map.next_value::<ContextJson<'de>>()?.0,
+                        "sent_at_ms" => batch.sent_at_ms = map.next_value()?,
+                        "events" => batch.events = map.next_value::<EventsJson<'de>>()?.0,
+                        other => {
+                            return Err(A::Error::unknown_field(other, &["context", "sent_at_ms", "events"]));
+                        }
+                    }
+                }
+                Ok(BatchJson(batch))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// A string that borrows when it can; `Cow` by itself always owns under serde.
+struct Str<'a>(Text<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Str<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+                Ok(Str(Cow::Borrowed(v)))
+            }
+
+            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+                Ok(Str(Cow::Owned(v.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct ContextJson<'a>(ContextView<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for ContextJson<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = ContextJson<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a context: an object of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut context = ContextView::default();
+                while let Some(key) = map.next_key::<Str<'de>>()? {
+                    let index = CONTEXT_FIELDS
+                        .iter()
+                        .position(|name| *name == key.0)
+                        .ok_or_else(|| A::Error::unknown_field(&key.0, &CONTEXT_FIELDS))?;
+                    *context.field_mut(index) = map.next_value::<Str<'de>>()?.0;
+                }
+                Ok(ContextJson(context))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct EventsJson<'a>(Vec<EventView<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for EventsJson<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+        impl<'de> Visitor<'de> for Items {
+            type Value = EventsJson<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of events")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut events = Vec::new();
+                while let Some(event) = seq.next_element::<EventJson<'de>>()? {
+                    events.push(event.0);
+                }
+                Ok(EventsJson(events))
+            }
+        }
+        deserializer.deserialize_seq(Items)
+    }
+}
+
+struct EventJson<'a>(EventView<'a>);
+
+const EVENT_FIELDS: &[&str] = &["event_id", "sequence", "event_time_ms", "media_time_ms", "<one payload>"];
+
+impl<'de: 'a, 'a> Deserialize<'de> for EventJson<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = EventJson<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event: an object with a sequence, an event_time_ms and one payload")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut event = EventView::default();
+                while let Some(key) = map.next_key::<Str<'de>>()? {
+                    match key.0.as_ref() {
+                        "event_id" => event.event_id = map.next_value::<Str<'de>>()?.0,
+                        "sequence" => event.sequence = map.next_value()?,
+                        "event_time_ms" => event.event_time_ms = map.next_value()?,
+                        "media_time_ms" => event.media_time_ms = map.next_value()?,
+                        name => {
+                            let kind = PayloadKind::from_name(name)
+                                .ok_or_else(|| A::Error::unknown_field(name, EVENT_FIELDS))?;
+                            if event.payload.is_some() {
+                                return Err(A::Error::custom(format!("a second payload `{name}` in one event")));
+                            }
+                            let fields = map.next_value::<PayloadFields<'de>>()?;
+                            event.payload = Some(fields.into_payload(kind).map_err(A::Error::custom)?);
+                        }
+                    }
+                }
+                Ok(EventJson(event))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// Every field that any payload has; which of them belong to a kind is checked when the payload is made.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PayloadFields<'a> {
+    #[serde(borrow)]
+    representation_id: Option<Str<'a>>,
+    bitrate_bps: Option<u64>,
+    width: Option<u32>,
+    height: Option<u32>,
+    #[serde(borrow)]
+    codec: Option<Str<'a>>,
+    #[serde(borrow)]
+    cdn: Option<Str<'a>>,
+    #[serde(borrow)]
+    ad_id: Option<Str<'a>>,
+    #[serde(borrow)]
+    code: Option<Str<'a>>,
+    fatal: Option<bool>,
+    business: Option<bool>,
+    buffer_ms: Option<u32>,
+    throughput_bps: Option<u64>,
+    dropped_frames: Option<u32>,
+    #[serde(borrow)]
+    reason: Option<Str<'a>>,
+}
+
+impl<'a> PayloadFields<'a> {
+    fn into_payload(mut self, kind: PayloadKind) -> Result<PayloadView<'a>, String> {
+        fn text<'a>(value: &mut Option<Str<'a>>) -> Text<'a> {
+            value.take().map(|s| s.0).unwrap_or_default()
+        }
+        let payload = match kind {
+            PayloadKind::Rendition => PayloadView::Rendition {
+                representation_id: text(&mut self.representation_id),
+                bitrate_bps: self.bitrate_bps.take().unwrap_or_default(),
+                width: self.width.take().unwrap_or_default(),
+                height: self.height.take().unwrap_or_default(),
+                codec: text(&mut self.codec),
+                cdn: text(&mut self.cdn),
+            },
+            PayloadKind::AdStart => PayloadView::AdStart { ad_id: text(&mut self.ad_id) },
+            PayloadKind::Error => PayloadView::Error {
+                code: text(&mut self.code),
+                fatal: self.fatal.take().unwrap_or_default(),
+                business: self.business.take().unwrap_or_default(),
+            },
+            PayloadKind::Heartbeat => PayloadView::Heartbeat {
+                buffer_ms: self.buffer_ms.take().unwrap_or_default(),
+                throughput_bps: self.throughput_bps.take().unwrap_or_default(),
+                dropped_frames: self.dropped_frames.take().unwrap_or_default(),
+            },
+            PayloadKind::SessionEnd => PayloadView::SessionEnd { reason: text(&mut self.reason) },
+            PayloadKind::PlayRequested => PayloadView::PlayRequested,
+            PayloadKind::FirstFrame => PayloadView::FirstFrame,
+            PayloadKind::RebufferStart => PayloadView::RebufferStart,
+            PayloadKind::RebufferEnd => PayloadView::RebufferEnd,
+            PayloadKind::Pause => PayloadView::Pause,
+            PayloadKind::Resume => PayloadView::Resume,
+            PayloadKind::SeekStart => PayloadView::SeekStart,
+            PayloadKind::SeekEnd => PayloadView::SeekEnd,
+            PayloadKind::AdEnd => PayloadView::AdEnd,
+            PayloadKind::Background => PayloadView::Background,
+            PayloadKind::Foreground => PayloadView::Foreground,
+        };
+        match self.first_left() {
+            None => Ok(payload),
+            Some(field) => Err(format!("payload `{}` has no field `{field}`", kind.name())),
+        }
+    }
+
+    /// A field that was sent and that nothing has taken.
+    fn first_left(&self) -> Option<&'static str> {
+        [
+            ("representation_id", self.representation_id.is_some()),
+            ("bitrate_bps", self.bitrate_bps.is_some()),
+            ("width", self.width.is_some()),
+            ("height", self.height.is_some()),
+            ("codec", self.codec.is_some()),
+            ("cdn", self.cdn.is_some()),
+            ("ad_id", self.ad_id.is_some()),
+            ("code", self.code.is_some()),
+            ("fatal", self.fatal.is_some()),
+            ("business", self.business.is_some()),
+            ("buffer_ms", self.buffer_ms.is_some()),
+            ("throughput_bps", self.throughput_bps.is_some()),
+            ("dropped_frames", self.dropped_frames.is_some()),
+            ("reason", self.reason.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(name, left)| left.then_some(name))
+    }
+}
+
+/// Writes a batch as JSON that [`crate::decode`] reads back.
+pub fn to_json(batch: &proto::ViewEventBatch) -> String {
+    let mut out = String::with_capacity(256 + 160 * batch.events.len());
+    out.push_str("{\"context\":{");
+    let context = batch.context.clone().unwrap_or_default();
+    let values = [
+        &context.session_id,
+        &context.player_instance,
+        &context.profile_id,
+        &context.title_id,
+        &context.device_type,
+        &context.os,
+        &context.player,
+        &context.player_version,
+        &context.app_version,
+        &context.country,
+        &context.region,
+        &context.isp,
+        &context.cdn,
+        &context.protocol,
+        &context.asset_id,
+    ];
+    let mut separator = "";
+    for (name, value) in CONTEXT_FIELDS.iter().zip(values) {
+        if !value.is_empty() {
+            let _ = write!(out, "{separator}\"{name}\":{}", quoted(value));
+            separator = ",";
+        }
+    }
+    let _ = write!(out, "}},\"sent_at_ms\":{},\"events\":[", batch.sent_at_ms);
+    for (index, event) in batch.events.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_event(event, &mut out);
+    }
+    out.push_str("]}");
+    out
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn write_event(event: &proto::ViewEvent, out: &mut String) {
+    let _ = write!(
+        out,
+        "{{\"event_id\":{},\"sequence\":{},\"event_time_ms\":{}",
+        quoted(&event.event_id),
+        event.sequence,
+        event.event_time_ms
+    );
+    if let Some(media_time_ms) = event.media_time_ms {
+        let _ = write!(out, ",\"media_time_ms\":{media_time_ms}");
+    }
+    let (kind, fields) = match &event.payload {
+        None => {
+            out.push('}');
+            return;
+        }
+        Some(Payload::PlayRequested(_)) => (PayloadKind::PlayRequested, String::new()),
+        Some(Payload::FirstFrame(_)) => (PayloadKind::FirstFrame, String::new()),
+        Some(Payload::RebufferStart(_)) => (PayloadKind::RebufferStart, String::new()),
+        Some(Payload::RebufferEnd(_)) => (PayloadKind::RebufferEnd, String::new()),
+        Some(Payload::Pause(_)) => (PayloadKind::Pause, String::new()),
+        Some(Payload::Resume(_)) => (PayloadKind::Resume, String::new()),
+        Some(Payload::SeekStart(_)) => (PayloadKind::SeekStart, String::new()),
+        Some(Payload::SeekEnd(_)) => (PayloadKind::SeekEnd, String::new()),
+        Some(Payload::Rendition(r)) => (
+            PayloadKind::Rendition,
+            format!(
+                "\"representation_id\":{},\"bitrate_bps\":{},\"width\":{},\"height\":{},\"codec\":{},\"cdn\":{}",
+                quoted(&r.representation_id),
+                r.bitrate_bps,
+                r.width,
+                r.height,
+                quoted(&r.codec),
+                quoted(&r.cdn)
+            ),
+        ),
+        Some(Payload::AdStart(a)) => (PayloadKind::AdStart, format!("\"ad_id\":{}", quoted(&a.ad_id))),
+        Some(Payload::AdEnd(_)) => (PayloadKind::AdEnd, String::new()),
+        Some(Payload::Error(e)) => (
+            PayloadKind::Error,
+            format!("\"code\":{},\"fatal\":{},\"business\":{}", quoted(&e.code), e.fatal, e.business),
+        ),
+        Some(Payload::Heartbeat(h)) => (
+            PayloadKind::Heartbeat,
+            format!(
+                "\"buffer_ms\":{},\"throughput_bps\":{},\"dropped_frames\":{}",
+                h.buffer_ms, h.throughput_bps, h.dropped_frames
+            ),
+        ),
+        Some(Payload::Background(_)) => (PayloadKind::Background, String::new()),
+        Some(Payload::Foreground(_)) => (PayloadKind::Foreground, String::new()),
+        Some(Payload::SessionEnd(s)) => (PayloadKind::SessionEnd, format!("\"reason\":{}", quoted(&s.reason))),
+    };
+    let _ = write!(out, ",\"{}\":{{{fields}}}}}", kind.name());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, field: &str, problem: &str) {
+        let error = crate::decode(crate::ContentType::Json, input.as_bytes()).expect_err("is refused");
+        assert_eq!(error.field, field);
+        assert!(error.problem.contains(problem), "{error}");
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        check("{", "batch", "EOF");
+        check("[]", "batch", "invalid type");
+        check(r#"{"context":{"session_id":1}}"#, "context.session_id", "invalid type");
+        check(r#"{"context":{"sesion_id":"a"}}"#, "context", "unknown field `sesion_id`");
+        check(r#"{"context":{},"events":[]}"#, "context.session_id", "missing");
+        check(r#"{"context":{"session_id":"a"},"events":[]}"#, "events", "empty");
+        check(
+            r#"{"context":{"session_id":"a"},"events":[{"sequence":-1}]}"#,
+            "events[0].sequence",
+            "invalid value",
+        );
+        check(
+            r#"{"context":{"session_id":"a"},"events":[{"rendition":{"bitrate_bps":"x"}}]}"#,
+            "events[0].rendition.bitrate_bps",
+            "invalid type",
+        );
+        check(r#"{"context":{"session_id":"a"},"events":[{"pauze":{}}]}"#, "events[0]", "unknown field `pauze`");
+    }
+}

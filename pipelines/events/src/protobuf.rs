@@ -1,0 +1,275 @@
+//! A borrowing reader of `marquee.events.v1.ViewEventBatch`. prost would allocate every string of every event; on the
+//! hot path strings stay where they are, in the record. Unknown fields are skipped, as protobuf asks.
+
+use std::borrow::Cow;
+
+use crate::{BatchView, DecodeError, EventView, PayloadKind, PayloadView, Text};
+
+/// Decodes a batch; strings borrow from `bytes`.
+pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
+    let mut batch = BatchView::default();
+    let mut reader = Reader { rest: bytes };
+    while let Some((number, value)) = reader.field().map_err(|p| DecodeError::new("batch", p))? {
+        match (number, value) {
+            (1, Value::Bytes(context)) => {
+                decode_context(context, &mut batch).map_err(|p| DecodeError::new("context", p))?;
+            }
+            (2, Value::Varint(v)) => batch.sent_at_ms = v as i64,
+            (3, Value::Bytes(event)) => {
+                if batch.events.is_empty() {
+                    // Events of one batch are alike: guess the count from the first one's size.
+                    batch.events.reserve((reader.rest.len() / event.len().max(8) + 1).min(64));
+                }
+                let index = batch.events.len();
+                let event =
+                    decode_event(event).map_err(|p| DecodeError::new(format!("events[{index}]"), p))?;
+                batch.events.push(event);
+            }
+            (1..=3, _) => return Err(DecodeError::new("batch", WRONG_WIRE_TYPE)),
+            _ => {}
+        }
+    }
+    Ok(batch)
+}
+
+const WRONG_WIRE_TYPE: &str = "has a field of the wrong protobuf wire type";
+
+fn decode_context<'a>(bytes: &'a [u8], batch: &mut BatchView<'a>) -> Result<(), &'static str> {
+    let mut reader = Reader { rest: bytes };
+    while let Some((number, value)) = reader.field()? {
+        if (1..=15).contains(&number) {
+            *batch.context.field_mut(number as usize - 1) = value.text()?;
+        }
+    }
+    Ok(())
+}
+
+fn decode_event(bytes: &[u8]) -> Result<EventView<'_>, &'static str> {
+    let mut event = EventView::default();
+    let mut reader = Reader { rest: bytes };
+    while let Some((number, value)) = reader.field()? {
+        match number {
+            1 => event.event_id = value.text()?,
+            2 => event.sequence = value.varint()?,
+            3 => event.event_time_ms = value.varint()? as i64,
+            4 => event.media_time_ms = Some(value.varint()? as i64),
+            _ => {
+                if let Some(kind) = PayloadKind::from_number(number) {
+                    let Value::Bytes(payload) = value else { return Err(WRONG_WIRE_TYPE) };
+                    event.payload = Some(decode_payload(kind, payload)?);
+                }
+            }
+        }
+    }
+    Ok(event)
+}
+
+fn decode_payload(kind: PayloadKind, bytes: &[u8]) -> Result<PayloadView<'_>, &'static str> {
+    let mut reader = Reader { rest: bytes };
+    let mut texts: [Text<'_>; 3] = [Cow::Borrowed(""), Cow::Borrowed(""), Cow::Borrowed("")];
+    let mut numbers = [0_u64; 3];
+    // Which protobuf field goes to which slot: the layouts differ between the few payloads that have fields.
+    while let Some((number, value)) = reader.field()? {
+        match (kind, number) {
+            (PayloadKind::Rendition, 1) => texts[0] = value.text()?,
+            (PayloadKind::Rendition, 2..=4) => numbers[number as usize - 2] = value.varint()?,
+            (PayloadKind::Rendition, 5 | 6) => texts[number as usize - 4] = value.text()?,
+            (PayloadKind::AdStart | PayloadKind::Error | PayloadKind::SessionEnd, 1) => texts[0] = value.text()?,
+            (PayloadKind::Error, 2 | 3) => numbers[number as usize - 2] = value.varint()?,
+            (PayloadKind::Heartbeat, 1..=3) => numbers[number as usize - 1] = value.varint()?,
+            _ => {}
+        }
+    }
+    let [first, second, third] = texts;
+    Ok(match kind {
+        PayloadKind::PlayRequested => PayloadView::PlayRequested,
+        PayloadKind::FirstFrame => PayloadView::FirstFrame,
+        PayloadKind::RebufferStart => PayloadView::RebufferStart,
+        PayloadKind::RebufferEnd => PayloadView::RebufferEnd,
+        PayloadKind::Pause => PayloadView::Pause,
+        PayloadKind::Resume => PayloadView::Resume,
+        PayloadKind::SeekStart => PayloadView::SeekStart,
+        PayloadKind::SeekEnd => PayloadView::SeekEnd,
+        PayloadKind::Rendition => PayloadView::Rendition {
+            representation_id: first,
+            bitrate_bps: numbers[0],
+            width: numbers[1] as u32,
+            height: numbers[2] as u32,
+            codec: second,
+            cdn: third,
+        },
+        PayloadKind::AdStart => PayloadView::AdStart { ad_id: first },
+        PayloadKind::AdEnd => PayloadView::AdEnd,
+        PayloadKind::Error => {
+            PayloadView::Error { code: first, fatal: numbers[0] != 0, business: numbers[1] != 0 }
+        }
+        PayloadKind::Heartbeat => PayloadView::Heartbeat {
+            buffer_ms: numbers[0] as u32,
+            throughput_bps: numbers[1],
+            dropped_frames: numbers[2] as u32,
+        },
+        PayloadKind::Background => PayloadView::Background,
+        PayloadKind::Foreground => PayloadView::Foreground,
+        PayloadKind::SessionEnd => PayloadView::SessionEnd { reason: first },
+    })
+}
+
+enum Value<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+    Other,
+}
+
+impl<'a> Value<'a> {
+    fn text(self) -> Result<Text<'a>, &'static str> {
+        let Value::Bytes(bytes) = self else { return Err(WRONG_WIRE_TYPE) };
+        std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| "has a string that is not UTF-8")
+    }
+
+    fn varint(self) -> Result<u64, &'static str> {
+        let Value::Varint(value) = self else { return Err(WRONG_WIRE_TYPE) };
+        Ok(value)
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// The next field's number and value, `None` at the end.
+    #[inline]
+    fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, &'static str> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let key = self.varint()?;
+        let number = u32::try_from(key >> 3).map_err(|_| "has an impossible protobuf field number")?;
+        if number == 0 {
+            return Err("has protobuf field number 0");
+        }
+        let value = match key & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => self.skip(8)?,
+            2 => {
+                let length = usize::try_from(self.varint()?).map_err(|_| TRUNCATED)?;
+                let (value, rest) = self.rest.split_at_checked(length).ok_or(TRUNCATED)?;
+                self.rest = rest;
+                Value::Bytes(value)
+            }
+            5 => self.skip(4)?,
+            _ => return Err("has an unknown protobuf wire type"),
+        };
+        Ok(Some((number, value)))
+    }
+
+    fn skip(&mut self, length: usize) -> Result<Value<'a>, &'static str> {
+        self.rest = self.rest.get(length..).ok_or(TRUNCATED)?;
+        Ok(Value::Other)
+    }
+
+    #[inline]
+    fn varint(&mut self) -> Result<u64, &'static str> {
+        let mut value = 0_u64;
+        for (index, &byte) in self.rest.iter().take(10).enumerate() {
+            if index == 9 && byte > 1 {
+                break; // would not fit into 64 bits
+            }
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                self.rest = &self.rest[index + 1..];
+                return Ok(value);
+            }
+        }
+        Err(if self.rest.len() < 10 { TRUNCATED } else { "has a varint longer than 64 bits" })
+    }
+}
+
+const TRUNCATED: &str = "is truncated";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::json;
+    use crate::proto::{self, view_event::Payload};
+
+    fn text() -> impl Strategy<Value = String> {
+        "[a-z\"\\\\é]{0,8}"
+    }
+
+    fn payload() -> impl Strategy<Value = Option<Payload>> {
+        prop_oneof![
+            Just(None),
+            Just(Some(Payload::PlayRequested(proto::PlayRequested {}))),
+            Just(Some(Payload::FirstFrame(proto::FirstFrame {}))),
+            Just(Some(Payload::SeekEnd(proto::SeekEnd {}))),
+            (text(), any::<u64>(), any::<u32>(), any::<u32>(), text(), text()).prop_map(
+                |(representation_id, bitrate_bps, width, height, codec, cdn)| {
+                    Some(Payload::Rendition(proto::Rendition {
+                        representation_id,
+                        bitrate_bps,
+                        width,
+                        height,
+                        codec,
+                        cdn,
+                    }))
+                }
+            ),
+            (text(), any::<bool>(), any::<bool>())
+                .prop_map(|(code, fatal, business)| Some(Payload::Error(proto::Error { code, fatal, business }))),
+            (any::<u32>(), any::<u64>(), any::<u32>()).prop_map(|(buffer_ms, throughput_bps, dropped_frames)| {
+                Some(Payload::Heartbeat(proto::Heartbeat { buffer_ms, throughput_bps, dropped_frames }))
+            }),
+            text().prop_map(|reason| Some(Payload::SessionEnd(proto::SessionEnd { reason }))),
+        ]
+    }
+
+    fn batch() -> impl Strategy<Value = proto::ViewEventBatch> {
+        let event = (text(), any::<u64>(), any::<i64>(), any::<Option<i64>>(), payload()).prop_map(
+            |(event_id, sequence, event_time_ms, media_time_ms, payload)| proto::ViewEvent {
+                event_id,
+                sequence,
+                event_time_ms,
+                media_time_ms,
+                payload,
+            },
+        );
+        let context = (text(), text(), text(), text()).prop_map(|(session_id, cdn, title_id, asset_id)| {
+            proto::Context { session_id, cdn, title_id, asset_id, ..Default::default() }
+        });
+        (context, any::<i64>(), prop::collection::vec(event, 0..5)).prop_map(|(context, sent_at_ms, events)| {
+            proto::ViewEventBatch { context: Some(context), sent_at_ms, events }
+        })
+    }
+
+    proptest! {
+        /// What prost writes is what both borrowed readers read: the JSON one is fed by our own writer.
+        #[test]
+        fn both_formats_read_what_was_written(batch in batch()) {
+            let bytes = batch.encode_to_vec();
+            let from_protobuf = decode(&bytes).expect("prost's own output");
+            let text = json::to_json(&batch);
+            let from_json = json::decode(text.as_bytes()).expect("our own output");
+            prop_assert_eq!(&from_protobuf, &from_json);
+            let context = batch.context.unwrap_or_default();
+            prop_assert_eq!(from_protobuf.context.session_id.as_ref(), context.session_id.as_str());
+            prop_assert_eq!(from_protobuf.events.len(), batch.events.len());
+            for (view, event) in from_protobuf.events.iter().zip(&batch.events) {
+                prop_assert_eq!(view.event_id.as_ref(), event.event_id.as_str());
+                prop_assert_eq!((view.sequence, view.event_time_ms), (event.sequence, event.event_time_ms));
+                prop_assert_eq!(view.media_time_ms, event.media_time_ms);
+                prop_assert_eq!(view.payload.is_some(), event.payload.is_some());
+            }
+        }
+
+        /// Any bytes at all give a batch or an error that names a field, never a panic.
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes).map_err(|e| assert!(!e.field.is_empty()));
+            let _ = json::decode(&bytes).map_err(|e| assert!(!e.field.is_empty()));
+        }
+    }
+}

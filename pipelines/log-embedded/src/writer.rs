@@ -1,0 +1,215 @@
+//! The one thread that writes records: it takes all appends that wait, writes them as one batch with one fsync, and
+//! only then shows them to readers and answers their callers (group commit).
+//!
+//! After a failed write nobody knows what is on disk, so the writer never writes again until the log is opened anew
+//! (Rebello et al., *Can applications recover from fsync failures?*, USENIX ATC 2020).
+
+use std::collections::HashSet;
+use std::error::Error as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc as sync_mpsc;
+use std::sync::{Arc, OnceLock};
+
+use fjall::{Keyspace, OwnedWriteBatch, Slice};
+use marquee_stream::{LogError, Position};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::keeper::Job;
+use crate::meta::{Seal, SegmentId};
+use crate::record;
+use crate::storage::Storage;
+use crate::storage_error::{Cause, from_fjall};
+use crate::topic::{Segment, Tail, Topic, lock};
+
+/// A group is closed at this size. One fsync is cheap for it, and no append waits for more than about 20 ms of
+/// other people's bytes (at 200 MB/s).
+const MAX_GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// An append on its way to the writer.
+pub(crate) struct Append {
+    pub(crate) topic: Arc<Topic>,
+    /// Topic id and key, when it is to be done at most once.
+    pub(crate) ledger_key: Option<Vec<u8>>,
+    pub(crate) records: Vec<Encoded>,
+    /// What it counts for against the bytes that may wait.
+    pub(crate) size_bytes: usize,
+    /// `Ok(None)`: the ledger key was there.
+    pub(crate) reply: oneshot::Sender<Result<Option<Vec<Position>>, LogError>>,
+}
+
+/// A record as it will be stored.
+pub(crate) struct Encoded {
+    pub(crate) partition: u32,
+    pub(crate) received_at_ms: i64,
+    pub(crate) value: Slice,
+}
+
+/// What the writer and its callers share.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    /// Bytes that callers have handed over and that are not durable yet.
+    pub(crate) size_bytes: AtomicUsize,
+    /// Why the writer stopped, once it has.
+    pub(crate) failure: OnceLock<Cause>,
+}
+
+impl Waiting {
+    /// The error of every append since the writer stopped.
+    pub(crate) fn stopped(&self) -> LogError {
+        let cause = self.failure.get().cloned().unwrap_or_else(|| Cause("the writer thread has ended".into()));
+        LogError::Storage {
+            operation: "appending: a write has failed, restart this process to go on from what is durable",
+            source: Box::new(cause),
+        }
+    }
+}
+
+/// The writer thread's own state.
+pub(crate) struct Writer {
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) keeper: sync_mpsc::Sender<Job>,
+    pub(crate) segment_max_bytes: u64,
+}
+
+impl Writer {
+    /// Writes until the log is dropped.
+    pub(crate) fn run(self, mut appends: mpsc::Receiver<Append>) {
+        while let Some(first) = appends.blocking_recv() {
+            let mut size_bytes = first.size_bytes;
+            let mut group = vec![first];
+            while size_bytes < MAX_GROUP_BYTES
+                && let Ok(append) = appends.try_recv()
+            {
+                size_bytes += append.size_bytes;
+                group.push(append);
+            }
+            self.write(group, size_bytes);
+        }
+    }
+
+    fn write(&self, group: Vec<Append>, size_bytes: usize) {
+        let outcome = match self.waiting.failure.get() {
+            Some(_) => None,
+            None => self.commit(&group).inspect_err(|error| self.stop(error)).ok(),
+        };
+        self.waiting.size_bytes.fetch_sub(size_bytes, Ordering::Relaxed);
+        // A caller that no longer waits has dropped its receiver; there is nobody to tell.
+        match outcome {
+            Some(positions) => group.into_iter().zip(positions).for_each(|(append, positions)| {
+                append.reply.send(Ok(positions)).ok();
+            }),
+            None => group.into_iter().for_each(|append| {
+                append.reply.send(Err(self.waiting.stopped())).ok();
+            }),
+        }
+    }
+
+    fn stop(&self, error: &LogError) {
+        let cause = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+        tracing::error!(%cause, "the log takes no more records until it is opened again");
+        // Only this thread sets it.
+        self.waiting.failure.set(Cause(cause.into())).ok();
+    }
+
+    /// Makes a group durable and visible; for each of its appends where the records are.
+    fn commit(&self, group: &[Append]) -> Result<Vec<Option<Vec<Position>>>, LogError> {
+        let records = group.iter().map(|append| append.records.len() + 1).sum();
+        let mut pending =
+            Pending { batch: self.storage.durable_batch(records), touched: Vec::new(), rolled: Vec::new() };
+        let mut ledger_keys = HashSet::new();
+        let mut outcome = Vec::with_capacity(group.len());
+        for append in group {
+            if let Some(ledger_key) = &append.ledger_key {
+                if ledger_keys.contains(ledger_key) || self.is_in_ledger(ledger_key)? {
+                    outcome.push(None);
+                    continue;
+                }
+                ledger_keys.insert(ledger_key);
+                pending.batch.insert(&self.storage.ledger, ledger_key.as_slice(), Slice::empty());
+            }
+            let positions = append.records.iter().map(|record| self.place(&mut pending, &append.topic, record));
+            outcome.push(Some(positions.collect()));
+        }
+
+        fail::fail_point!("log-before-commit", |cause| Err(injected(cause)));
+        pending.batch.commit().map_err(|error| from_fjall("writing records", error))?;
+        fail::fail_point!("log-after-commit-before-ack", |cause| Err(injected(cause)));
+
+        for Rolled { topic, full, seal, next } in pending.rolled {
+            topic.partitions[next.id.partition as usize].roll(seal, next);
+            self.tell_keeper(Job::Flush(full));
+        }
+        for (topic, number) in pending.touched {
+            let partition = &topic.partitions[number as usize];
+            let end = lock(&partition.tail).next_offset;
+            partition.publish(end);
+        }
+        Ok(outcome)
+    }
+
+    fn is_in_ledger(&self, ledger_key: &[u8]) -> Result<bool, LogError> {
+        self.storage.ledger.contains_key(ledger_key).map_err(|error| from_fjall("reading the ledger", error))
+    }
+
+    /// Adds a record to the batch at the next offset of its partition.
+    fn place(&self, pending: &mut Pending, topic: &Arc<Topic>, record: &Encoded) -> Position {
+        let partition = &topic.partitions[record.partition as usize];
+        let mut tail = lock(&partition.tail);
+        if tail.segment_bytes >= self.segment_max_bytes
+            && let Some(keyspace) = lock(&partition.prepared).take()
+        {
+            let seal = tail.seal();
+            pending.batch.insert(&self.storage.meta, tail.id.seal_key(), seal.encode());
+            let id = SegmentId { number: tail.id.number + 1, ..tail.id };
+            let next = Segment { id, first: seal.end, keyspace: keyspace.clone(), seal: None };
+            let full = std::mem::replace(&mut *tail, Tail::at_start_of(id, keyspace, seal.end)).keyspace;
+            pending.rolled.push(Rolled { topic: Arc::clone(topic), full, seal, next });
+        }
+        let offset = tail.next_offset;
+        pending.batch.insert(&tail.keyspace, record::key(offset), record.value.clone());
+        tail.next_offset += 1;
+        tail.segment_bytes += (record.value.len() + size_of::<u64>()) as u64;
+        tail.newest_received_at_ms = tail.newest_received_at_ms.max(record.received_at_ms);
+        // Half-way, so that the next segment is there when this one is full; a segment that outgrows its size because
+        // the keeper is late does no harm.
+        if tail.segment_bytes >= self.segment_max_bytes / 2 && !tail.next_requested {
+            tail.next_requested = true;
+            let next = SegmentId { number: tail.id.number + 1, ..tail.id };
+            self.tell_keeper(Job::Prepare(next, Arc::clone(topic)));
+        }
+        if !pending.touched.iter().any(|(touched, number)| touched.id == topic.id && *number == record.partition) {
+            pending.touched.push((Arc::clone(topic), record.partition));
+        }
+        Position { partition: record.partition, offset }
+    }
+
+    fn tell_keeper(&self, job: Job) {
+        // The keeper ends after the writer, unless it panicked: then segments grow, and nothing is lost.
+        if self.keeper.send(job).is_err() {
+            tracing::error!("the log's segment keeper has ended, segments grow beyond their size");
+        }
+    }
+}
+
+/// A group before its commit.
+struct Pending {
+    batch: OwnedWriteBatch,
+    touched: Vec<(Arc<Topic>, u32)>,
+    rolled: Vec<Rolled>,
+}
+
+/// A partition that goes on in its next segment.
+struct Rolled {
+    topic: Arc<Topic>,
+    full: Keyspace,
+    seal: Seal,
+    next: Segment,
+}
+
+/// What a fail point with `return` makes of a write.
+#[allow(dead_code, reason = "used where fail points are compiled in")]
+fn injected(cause: Option<String>) -> LogError {
+    let cause = Cause(cause.unwrap_or_else(|| "a fail point".to_owned()).into());
+    LogError::Storage { operation: "writing records", source: Box::new(cause) }
+}

@@ -1,0 +1,21 @@
+//! Where view events come from when no player sends them: importers of recorded data, the simulator of viewers, and a
+//! generator for benchmarks.
+//!
+//! Everything here reaches Marquee as a player would, by HTTP to the collector, and knows nothing of what lies behind
+//! it. The simulator also tells the [`Truth`]: what the numbers must be once everything is processed.
+
+mod bench_events;
+mod collector;
+mod error;
+mod import;
+mod simulator;
+mod waterloo;
+
+pub use bench_events::{BENCH_CONCURRENT_SESSIONS, generate_bench};
+pub use error::SourceError;
+pub use import::{ImportOptions, ImportReport, RefusedLine, import_waterloo, wait_until_committed};
+pub use simulator::{
+    Behaviour, DeadLetters, Faults, Outcome, Outcomes, PlannedBatch, PlannedEvent, SessionCounts, SessionPlan,
+    SessionTruth, SimulatorSettings, Transport, Truth, plan_session, profile_id, simulate, title_id,
+};
+pub use waterloo::{WATERLOO_BASE_MS, WATERLOO_SESSION_STEP_MS, WaterlooData, read_waterloo};

@@ -1,0 +1,103 @@
+//! Who watches what, with what: the contexts of simulated sessions. Every choice follows from (seed, index) alone.
+
+use marquee_events::proto::Context;
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::SimulatorSettings;
+use super::random::{chance, generator, mix, pick, weighted};
+
+/// (device type, operating system, player, weight)
+const DEVICES: [((&str, &str, &str), u32); 8] = [
+    (("tv", "tizen", "shaka"), 18),
+    (("tv", "webos", "shaka"), 12),
+    (("tv", "android_tv", "media3"), 14),
+    (("phone", "android", "media3"), 20),
+    (("phone", "ios", "avplayer"), 16),
+    (("tablet", "ipados", "avplayer"), 6),
+    (("browser", "windows", "hls.js"), 9),
+    (("browser", "macos", "dash.js"), 5),
+];
+
+/// (country, region, internet provider, weight)
+const PLACES: [((&str, &str, &str), u32); 9] = [
+    (("DE", "BY", "isar-kabel"), 12),
+    (("DE", "BE", "spree-net"), 10),
+    (("FR", "IDF", "seine-fibre"), 11),
+    (("GB", "LND", "thames-broadband"), 12),
+    (("US", "CA", "bay-cable"), 18),
+    (("US", "NY", "hudson-fiber"), 14),
+    (("BR", "SP", "paulista-telecom"), 10),
+    (("IN", "MH", "deccan-mobile"), 9),
+    (("JP", "13", "sumida-hikari"), 4),
+];
+
+const CDNS: [(&str, u32); 3] = [("edge-a", 5), ("edge-b", 3), (TROUBLED_CDN, 2)];
+
+/// The CDN on which players stall twice as often: something for a dashboard to find.
+const TROUBLED_CDN: &str = "edge-c";
+
+/// The id of title number `number`, from 1.
+pub fn title_id(number: u32) -> String {
+    format!("title-{number:04}")
+}
+
+/// The id of profile number `number`, from 1.
+pub fn profile_id(number: u32) -> String {
+    format!("profile-{number:04}")
+}
+
+/// Whether players with this context have more stalls than others.
+pub(super) fn is_troubled(context: &Context) -> bool {
+    context.cdn == TROUBLED_CDN
+}
+
+/// The context of session `index` of the run that began at `run_start_ms`. Some viewers reload their player: an odd
+/// session may be the second player instance of the one before it.
+pub(super) fn session_context(settings: &SimulatorSettings, run_start_ms: i64, index: u64) -> Context {
+    const SECOND_INSTANCE: f64 = 0.06;
+    let reloaded = index % 2 == 1 && chance(&mut generator(settings.seed, index, "reload"), SECOND_INSTANCE);
+    let viewer = index - u64::from(reloaded);
+    let mut rng = generator(settings.seed, viewer, "context");
+    let (device_type, os, player) = weighted(&mut rng, &DEVICES);
+    let (country, region, isp) = weighted(&mut rng, &PLACES);
+    let title = popular(&mut rng, settings.titles);
+    let hls_only = matches!(player, "avplayer" | "hls.js");
+    Context {
+        session_id: session_id(settings.seed, run_start_ms, viewer),
+        player_instance: u8::from(reloaded).to_string(),
+        profile_id: profile_id(rng.random_range(1..=settings.profiles)),
+        title_id: title_id(title),
+        device_type: device_type.to_owned(),
+        os: os.to_owned(),
+        player: player.to_owned(),
+        player_version: pick(&mut rng, &["1.9.2", "2.0.0", "2.1.3"]).to_owned(),
+        app_version: pick(&mut rng, &["7.3.0", "7.4.0", "7.4.1", "8.0.0-beta"]).to_owned(),
+        country: country.to_owned(),
+        region: region.to_owned(),
+        isp: isp.to_owned(),
+        cdn: weighted(&mut rng, &CDNS).to_owned(),
+        protocol: if hls_only { "hls" } else { "dash" }.to_owned(),
+        asset_id: format!("asset-{title:04}"),
+    }
+}
+
+/// A number from 1 to `titles`; the first tenth gets almost half of the views.
+fn popular(rng: &mut StdRng, titles: u32) -> u32 {
+    let skewed: f64 = rng.random::<f64>().powi(3);
+    1 + ((skewed * f64::from(titles)) as u32).min(titles - 1)
+}
+
+/// Looks like a UUID. The run's beginning is part of it: a demo that is started again has new sessions.
+fn session_id(seed: u64, run_start_ms: i64, viewer: u64) -> String {
+    let high = mix(mix(seed, run_start_ms as u64), viewer);
+    let low = mix(high, viewer);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}

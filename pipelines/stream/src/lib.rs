@@ -1,0 +1,32 @@
+//! The streaming runtime: shards, watermarks, epochs, manifests, recovery, and the port to the log.
+//!
+//! A job is a chain from one topic to any number of tables; a shard is one partition of it with its own thread, state,
+//! watermark and epoch. `shard.rs` holds the protocol of an epoch, `committer.rs` its last two steps; ARCHITECTURE.md
+//! has the table of faults and what proves each row.
+
+mod committer;
+pub mod contract;
+mod error;
+mod job;
+mod latency;
+mod log;
+mod manifest;
+mod progress;
+mod runtime;
+mod shard;
+mod shard_io;
+mod shard_store;
+mod write_pool;
+
+pub use error::StreamError;
+pub use job::{Frozen, Job, ShardId, ShardState};
+pub use latency::LatencyHistogram;
+pub use log::{
+    LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, TopicSpec, partition_of,
+};
+pub use manifest::{MANIFEST_FORMAT, Manifest, OutgoingRecord, SnapshotRef, TableEpoch};
+pub use marquee_events::Clock;
+pub use progress::{RuntimeProgress, ShardProgress};
+pub use runtime::{Runtime, RuntimeEnv, RuntimeSettings};
+pub use shard_io::ShardIo;
+pub use shard_store::{Decision, ShardStore};

@@ -1,0 +1,79 @@
+//! What a shard's state may read while it freezes: rows and index segments of its own earlier epochs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use arrow::record_batch::RecordBatch;
+use marquee_lake::{EpochCommit, TableSpec};
+use tokio::runtime::Handle;
+
+use crate::{Clock, ShardId, ShardStore, StreamError};
+
+/// Paths of so many epochs are remembered; a re-fold rarely needs more.
+const MAX_CACHED_EPOCHS: usize = 10_000;
+
+/// A shard's view of what it has written before.
+pub struct ShardIo {
+    pub(crate) shard: ShardId,
+    pub(crate) store: ShardStore,
+    pub(crate) lake: Arc<dyn EpochCommit>,
+    pub(crate) handle: Handle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) replay_table: &'static TableSpec,
+    pub(crate) paths_by_epoch: Mutex<HashMap<u64, Vec<String>>>,
+}
+
+impl ShardIo {
+    /// The injected clock (ms since the epoch).
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// The rows of the job's replay table in these epochs whose text column has one of the values.
+    ///
+    /// # Errors
+    /// When a manifest or a file cannot be read.
+    pub fn replay_rows(
+        &self,
+        epochs: &[u64],
+        column: &str,
+        values: &[String],
+    ) -> Result<Vec<RecordBatch>, StreamError> {
+        let mut paths = Vec::new();
+        for epoch in epochs {
+            paths.extend(self.paths(*epoch)?);
+        }
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.handle
+            .block_on(self.lake.read_rows(self.replay_table, &paths, column, values))
+            .map_err(|source| StreamError::Lake { shard: self.shard.to_string(), source })
+    }
+
+    /// Reads an index segment.
+    ///
+    /// # Errors
+    /// When it is missing or the store does not answer.
+    pub fn read_segment(&self, name: &str) -> Result<Vec<u8>, StreamError> {
+        self.handle.block_on(self.store.read_segment(name))
+    }
+
+    fn paths(&self, epoch: u64) -> Result<Vec<String>, StreamError> {
+        let mut cache = self.paths_by_epoch.lock().expect("no thread panics while it holds this lock");
+        if let Some(paths) = cache.get(&epoch) {
+            return Ok(paths.clone());
+        }
+        let manifest = self.handle.block_on(self.store.read_manifest(epoch))?.ok_or_else(|| StreamError::Damaged {
+            path: format!("{} epoch {epoch}", self.shard),
+            problem: "its manifest is missing".to_owned(),
+        })?;
+        let files = manifest.tables.get(self.replay_table.name).map(|t| t.files.as_slice()).unwrap_or_default();
+        let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+        if cache.len() >= MAX_CACHED_EPOCHS {
+            cache.clear();
+        }
+        cache.insert(epoch, paths.clone());
+        Ok(paths)
+    }
+}

@@ -1,0 +1,129 @@
+"""What must hold of the lake's tables among each other. Each query counts violations; all tables are those of lake.py
+and fold.sql."""
+
+INVARIANTS: dict[str, str] = {
+    "bronze_keys_distinct": """
+        SELECT count(*) - count(DISTINCT (topic, "partition", "offset", "index")) FROM events
+    """,
+    "dead_letter_keys_distinct": """
+        SELECT count(*) - count(DISTINCT (topic, "partition", "offset", "index")) FROM dead_letters
+    """,
+    "no_event_is_also_a_dead_letter": """
+        SELECT count(*)
+        FROM events
+        JOIN dead_letters USING (topic, "partition", "offset")
+        WHERE dead_letters."index" IN (events."index", -1)
+    """,
+    "late_events_are_in_bronze": """
+        SELECT count(*)
+        FROM late_events AS late
+        LEFT JOIN events USING (topic, "partition", "offset", "index")
+        WHERE (events.session_id, events.player_instance, events.sequence, events.event_time)
+            IS DISTINCT FROM (late.session_id, late.player_instance, late.sequence, late.event_time)
+    """,
+    "late_event_keys_distinct": """
+        SELECT count(*) - count(DISTINCT (topic, "partition", "offset", "index")) FROM late_events
+    """,
+    "a_session_is_in_one_partition": """
+        SELECT count(*)
+        FROM (
+            SELECT topic, session_id, player_instance
+            FROM events
+            GROUP BY ALL
+            HAVING count(DISTINCT "partition") > 1
+        )
+    """,
+    "revision_keys_distinct": """
+        SELECT count(*) - count(DISTINCT (session_id, player_instance, revision)) FROM session_revisions
+    """,
+    "every_event_is_counted_or_late": """
+        SELECT abs(
+            (SELECT count(*) FROM (SELECT DISTINCT topic, session_id, player_instance, sequence FROM events))
+            - (SELECT coalesce(sum(event_count), 0) FROM latest_sessions)
+            - (
+                SELECT count(*)
+                FROM (SELECT DISTINCT topic, session_id, player_instance, sequence FROM late_events)
+                ANTI JOIN timely_events USING (topic, session_id, player_instance, sequence)
+            )
+        )
+    """,
+    "copies_are_counted": """
+        SELECT count(*)
+        FROM recomputed_sessions AS expected
+        JOIN latest_sessions AS actual USING (topic, session_id, player_instance)
+        WHERE expected.duplicates + expected.conflicts <> actual.duplicates + actual.conflicts
+    """,
+    "epoch_keys_distinct": """
+        SELECT count(*) - count(DISTINCT (topic, "partition", epoch)) FROM epochs
+    """,
+    "epoch_records_reach_next_offset": """
+        SELECT count(*)
+        FROM (
+            SELECT next_offset, sum(records) OVER (PARTITION BY topic, "partition" ORDER BY epoch) AS records_so_far
+            FROM epochs
+        )
+        WHERE records_so_far <> next_offset
+    """,
+    "epoch_events_are_the_bronze_rows": """
+        SELECT count(*)
+        FROM (SELECT topic, "partition", sum(events) AS counted FROM epochs GROUP BY ALL)
+        FULL JOIN (SELECT topic, "partition", count(*) AS present FROM events GROUP BY ALL)
+            USING (topic, "partition")
+        WHERE coalesce(counted, 0) <> coalesce(present, 0)
+    """,
+    "epoch_dead_letters_are_the_dead_letters": """
+        SELECT count(*)
+        FROM (SELECT topic, "partition", sum(dead_letters) AS counted FROM epochs GROUP BY ALL)
+        FULL JOIN (SELECT topic, "partition", sum(event_count) AS present FROM dead_letters GROUP BY ALL)
+            USING (topic, "partition")
+        WHERE coalesce(counted, 0) <> coalesce(present, 0)
+    """,
+    "offsets_are_below_next_offset": """
+        SELECT count(*)
+        FROM (
+            SELECT topic, "partition", "offset" FROM events
+            UNION ALL
+            SELECT topic, "partition", "offset" FROM dead_letters
+        )
+        LEFT JOIN (SELECT topic, "partition", max(next_offset) AS next_offset FROM epochs GROUP BY ALL)
+            USING (topic, "partition")
+        WHERE "offset" >= coalesce(next_offset, 0)
+    """,
+    "partition_values_are_the_dates": """
+        SELECT
+            (SELECT count(*) FROM events WHERE partition_value <> strftime(received_at, '%Y-%m-%d'))
+            + (SELECT count(*) FROM dead_letters WHERE partition_value <> strftime(received_at, '%Y-%m-%d'))
+            + (SELECT count(*) FROM session_revisions WHERE partition_value <> strftime(started_at, '%Y-%m-%d'))
+            + (SELECT count(*) FROM qoe_minutes WHERE partition_value <> strftime("minute", '%Y-%m-%d'))
+    """,
+    "minute_cells_equal_the_recomputation": "SELECT count(*) FROM minute_mismatches",
+    "minutes_audience_equal_the_sessions": "SELECT count(*) FROM total_mismatches WHERE cube = 'audience'",
+    "minutes_title_equal_the_sessions": "SELECT count(*) FROM total_mismatches WHERE cube = 'title'",
+}
+
+LOG_EVENTS = """
+    SELECT (SELECT count(*) FROM events) + (SELECT coalesce(sum(event_count), 0) FROM dead_letters)
+"""
+
+# Worth knowing, wrong only together with a failed invariant.
+NOTES: dict[str, str] = {
+    "epochs_skipped": """
+        SELECT coalesce(sum(skipped), 0)
+        FROM (SELECT max(epoch) - count(DISTINCT epoch) AS skipped FROM epochs GROUP BY topic, "partition")
+    """,
+    "revisions_skipped": """
+        SELECT coalesce(sum(skipped), 0)
+        FROM (
+            SELECT max(revision) - count(DISTINCT revision) AS skipped
+            FROM session_revisions
+            GROUP BY topic, session_id, player_instance
+        )
+    """,
+    "sessions_that_split_copies_otherwise": """
+        SELECT count(*)
+        FROM recomputed_sessions AS expected
+        JOIN latest_sessions AS actual USING (topic, session_id, player_instance)
+        WHERE expected.duplicates <> actual.duplicates
+            AND expected.duplicates + expected.conflicts = actual.duplicates + actual.conflicts
+    """,
+}

@@ -1,0 +1,165 @@
+"""Independent oracle of the playback job: sessions and minutes, recomputed from bronze in DuckDB.
+
+usage: recompute.py LAKE_DIR [--topic T] [--log-events N]
+
+Folds table `events` (fold.sql) into sessions and compares them with the latest revisions in `session_revisions`; works
+out `qoe_minutes` cell by cell (minutes.sql); checks what must hold of the tables among each other (invariants.py).
+It reads each table's current version: the job must have stopped, or be idle with every session's events folded.
+
+Prints one line: `sessions` recomputed, `mismatches` (sessions that differ, are missing or should not be there),
+`invariants` by name, `violations` of those that do not hold, `notes` (never a failure), `first` (some of what differs).
+NULL and the empty text both mean unknown and are equal; averages may differ by 1e-9, everything else by nothing.
+Exit code 0: all agrees; 1: something does not; 2: the lake is missing, empty or cannot be read.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import duckdb
+
+from invariants import INVARIANTS, LOG_EVENTS, NOTES
+from lake import CONTEXT_COLUMNS, UnreadableLake, load
+
+INTEGER_COLUMNS = (
+    "started_ms ended_ms startup_ms startup_waiting_ms playing_ms rebuffer_ms seek_waiting_ms paused_ms ad_ms"
+    " background_ms silent_ms media_ms rebuffer_count seek_count rendition_switch_count bitrate_media_ms"
+    " bitrate_bit_ms dropped_frames event_count lost_events error_fatal error_business"
+).split()
+TEXT_COLUMNS = [*CONTEXT_COLUMNS, "outcome", "error_code", "end_reason"]
+AVERAGE_COLUMNS = ["avg_bitrate_kbps", "avg_height_px"]
+COMPARED_COLUMNS = INTEGER_COLUMNS + TEXT_COLUMNS + AVERAGE_COLUMNS
+
+AVERAGE_TOLERANCE = 1e-9
+
+SHOWN_OF_EACH_KIND = 5
+
+# Columns of `session_revisions` that are instants there and milliseconds here.
+INSTANTS = {"started_ms": "epoch_ms(actual.started_at)", "ended_ms": "epoch_ms(actual.ended_at)"}
+
+
+def run_script(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    connection.execute((Path(__file__).parent / name).read_text(encoding="utf-8"))
+
+
+def recompute(connection: duckdb.DuckDBPyConnection) -> None:
+    """Adds the recomputed tables to a loaded lake."""
+    run_script(connection, "fold.sql")
+    run_script(connection, "minutes.sql")
+
+
+def rows_as_dicts(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, object]]:
+    cursor = connection.execute(sql)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def _difference(column: str) -> str:
+    """SQL that is true where the column differs between aliases `expected` and `actual`."""
+    expected, actual = f"expected.{column}", INSTANTS.get(column, f"actual.{column}")
+    if column in TEXT_COLUMNS:
+        return f"coalesce({expected}, '') <> coalesce({actual}, '')"
+    if column in AVERAGE_COLUMNS:
+        tolerated = f"{AVERAGE_TOLERANCE} * greatest(abs({expected}), abs({actual}))"
+        return f"coalesce(abs({expected} - {actual}) > {tolerated}, {expected} IS DISTINCT FROM {actual})"
+    return f"{expected} IS DISTINCT FROM {actual}"
+
+
+def compare_sessions(connection: duckdb.DuckDBPyConnection) -> list[dict[str, object]]:
+    """One entry for each session that is wrong, missing or not in bronze; values for the first ones only."""
+    values = ", ".join(
+        f"expected.{column} AS expected_{column}, {INSTANTS.get(column, f'actual.{column}')} AS actual_{column}"
+        for column in COMPARED_COLUMNS
+    )
+    differing = ", ".join(f"CASE WHEN {_difference(column)} THEN '{column}' END" for column in COMPARED_COLUMNS)
+    rows = rows_as_dicts(
+        connection,
+        f"""
+        SELECT
+            coalesce(expected.topic, actual.topic) AS topic,
+            coalesce(expected.session_id, actual.session_id) AS session_id,
+            coalesce(expected.player_instance, actual.player_instance) AS player_instance,
+            expected.session_id IS NULL AS is_extra,
+            actual.session_id IS NULL AS is_missing,
+            list_filter([{differing}], lambda name: name IS NOT NULL) AS differing,
+            {values}
+        FROM recomputed_sessions AS expected
+        FULL JOIN latest_sessions AS actual
+            ON expected.topic = actual.topic
+            AND expected.session_id = actual.session_id
+            AND expected.player_instance = actual.player_instance
+        WHERE is_extra OR is_missing OR len(differing) > 0
+        ORDER BY ALL
+        """,
+    )
+    return [_session_mismatch(row) for row in rows]
+
+
+def _session_mismatch(row: dict[str, object]) -> dict[str, object]:
+    key = {name: row[name] for name in ("topic", "session_id", "player_instance")}
+    if row["is_missing"]:
+        return {**key, "problem": "no row in session_revisions"}
+    if row["is_extra"]:
+        return {**key, "problem": "no timely event in bronze"}
+    columns = {
+        column: {"expected": row[f"expected_{column}"], "actual": row[f"actual_{column}"]}
+        for column in row["differing"]
+    }
+    return {**key, "columns": columns}
+
+
+def count(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    (value,) = connection.execute(sql).fetchone()
+    return int(value)
+
+
+def count_violations(connection: duckdb.DuckDBPyConnection, log_events: int | None) -> dict[str, int]:
+    violations = {name: count(connection, sql) for name, sql in INVARIANTS.items()}
+    if log_events is not None:
+        violations["every_log_event_is_in_bronze_or_dead"] = abs(count(connection, LOG_EVENTS) - log_events)
+    return violations
+
+
+def report(connection: duckdb.DuckDBPyConnection, log_events: int | None) -> dict[str, object]:
+    """What is printed, of a lake with its recomputed tables."""
+    mismatches = compare_sessions(connection)
+    violations = count_violations(connection, log_events)
+    shown = f"LIMIT {SHOWN_OF_EACH_KIND}"
+    return {
+        "sessions": count(connection, "SELECT count(*) FROM recomputed_sessions"),
+        "mismatches": len(mismatches),
+        "invariants": {name: found == 0 for name, found in violations.items()},
+        "violations": {name: found for name, found in violations.items() if found},
+        "notes": {name: count(connection, sql) for name, sql in NOTES.items()},
+        "first": [
+            *mismatches[:SHOWN_OF_EACH_KIND],
+            *rows_as_dicts(connection, f"SELECT * FROM minute_mismatches {shown}"),
+            *rows_as_dicts(connection, f"SELECT * FROM total_mismatches {shown}"),
+        ],
+    }
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="recompute.py", description=__doc__.splitlines()[0])
+    parser.add_argument("lake_dir", type=Path, metavar="LAKE_DIR")
+    parser.add_argument("--topic", help="only this topic (default: every topic, each on its own)")
+    parser.add_argument("--log-events", type=int, metavar="N", help="events in the log, of the compared topics together")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    options = parse_arguments(arguments)
+    try:
+        connection = load(options.lake_dir, options.topic)
+    except UnreadableLake as problem:
+        print(f"recompute.py: {problem}", file=sys.stderr)
+        return 2
+    recompute(connection)
+    result = report(connection, options.log_events)
+    print(json.dumps(result))
+    return 0 if result["mismatches"] == 0 and all(result["invariants"].values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
