@@ -22,7 +22,8 @@ FROM (SELECT DISTINCT topic, session_id, player_instance FROM timely_events);
 CREATE TEMP TABLE copies AS
 SELECT
     session_keys.session,
-    timely_events.*,
+    "partition", "offset", "index", sequence, time_ms, type, media_time_ms, representation_id, bitrate_bps, height_px,
+    dropped_frames, detail, fatal, business,
     coalesce(event_id, '') AS id,
     row_number() OVER one_sequence AS place,
     first_value(coalesce(event_id, '')) OVER one_sequence AS winning_id
@@ -237,7 +238,7 @@ SELECT session, count(*) AS rendition_switch_count FROM rendition_switches GROUP
 
 CREATE TEMP TABLE recomputed_sessions AS
 SELECT
-    session, topic, session_id, player_instance,
+    session_keys.*,
     opening.profile_id, opening.title_id, opening.device_type, opening.os, opening.player, opening.player_version,
     opening.app_version, opening.country, opening.region, opening.isp, opening.cdn, opening.protocol, opening.asset_id,
     opening.time_ms AS started_ms,
@@ -264,7 +265,7 @@ SELECT
     coalesce(bitrate_media_ms, 0) AS bitrate_media_ms,
     coalesce(bitrate_bit_ms, 0) AS bitrate_bit_ms,
     height_px_ms / nullif(height_media_ms, 0) AS avg_height_px,
-    dropped_frames,
+    milestones.dropped_frames,
     event_count,
     lost_events,
     duplicates,
@@ -274,7 +275,7 @@ SELECT
         WHEN fatal_sequence IS NOT NULL AND frame_sequence IS NOT NULL THEN 'playback_failure'
         WHEN fatal_sequence IS NOT NULL THEN 'start_failure'
         WHEN frame_sequence IS NOT NULL THEN 'played'
-        WHEN latest_sessions.is_final THEN 'exit_before_start'
+        WHEN is_final THEN 'exit_before_start'
         ELSE 'pending'
     END AS outcome,
     failure.time_ms AS error_ms,
@@ -285,8 +286,13 @@ SELECT
 FROM session_keys
 JOIN milestones USING (session)
 JOIN copy_counts USING (session)
-JOIN folded_events AS opening
-    ON opening.session = session_keys.session AND opening.sequence = first_sequence
+JOIN (
+    SELECT DISTINCT ON (folded_events.session) folded_events.session, timely_events.*
+    FROM milestones
+    JOIN folded_events ON folded_events.session = milestones.session AND folded_events.sequence = first_sequence
+    JOIN session_keys ON session_keys.session = milestones.session
+    JOIN timely_events USING (topic, "partition", "offset", "index")
+) AS opening ON opening.session = session_keys.session
 LEFT JOIN folded_events AS failure
     ON failure.session = session_keys.session AND failure.sequence = coalesce(fatal_sequence, error_sequence)
 LEFT JOIN folded_events AS ending
@@ -295,4 +301,6 @@ LEFT JOIN interval_sums USING (session)
 LEFT JOIN stall_counts USING (session)
 LEFT JOIN rendition_switch_counts USING (session)
 LEFT JOIN interrupted_startups USING (session)
-LEFT JOIN latest_sessions USING (topic, session_id, player_instance);
+LEFT JOIN (
+    SELECT session, is_final FROM latest_sessions JOIN session_keys USING (topic, session_id, player_instance)
+) USING (session);

@@ -21,6 +21,12 @@ INVARIANTS: dict[str, str] = {
         WHERE (events.session_id, events.player_instance, events.sequence, events.event_time)
             IS DISTINCT FROM (late.session_id, late.player_instance, late.sequence, late.event_time)
     """,
+    "late_marks_are_the_late_events": """
+        SELECT count(*)
+        FROM (SELECT topic, "partition", "offset", "index" FROM events WHERE is_late) AS marked
+        FULL JOIN late_events USING (topic, "partition", "offset", "index")
+        WHERE marked."offset" IS NULL OR late_events."offset" IS NULL
+    """,
     "late_event_keys_distinct": """
         SELECT count(*) - count(DISTINCT (topic, "partition", "offset", "index")) FROM late_events
     """,
@@ -91,10 +97,22 @@ INVARIANTS: dict[str, str] = {
     """,
     "partition_values_are_the_dates": """
         SELECT
-            (SELECT count(*) FROM events WHERE partition_value <> strftime(received_at, '%Y-%m-%d'))
-            + (SELECT count(*) FROM dead_letters WHERE partition_value <> strftime(received_at, '%Y-%m-%d'))
-            + (SELECT count(*) FROM session_revisions WHERE partition_value <> strftime(started_at, '%Y-%m-%d'))
-            + (SELECT count(*) FROM qoe_minutes WHERE partition_value <> strftime("minute", '%Y-%m-%d'))
+            (SELECT count(*) FROM events WHERE partition_value IS DISTINCT FROM strftime(received_at, '%Y-%m-%d'))
+            + (
+                SELECT count(*) FROM dead_letters
+                WHERE partition_value IS DISTINCT FROM strftime(received_at, '%Y-%m-%d')
+            )
+            + (
+                SELECT count(*)
+                FROM late_events AS late
+                JOIN events USING (topic, "partition", "offset", "index")
+                WHERE late.partition_value IS DISTINCT FROM events.partition_value
+            )
+            + (
+                SELECT count(*) FROM session_revisions
+                WHERE partition_value IS DISTINCT FROM strftime(started_at, '%Y-%m-%d')
+            )
+            + (SELECT count(*) FROM qoe_minutes WHERE partition_value IS DISTINCT FROM strftime("minute", '%Y-%m-%d'))
     """,
     "minute_cells_equal_the_recomputation": "SELECT count(*) FROM minute_mismatches",
     "minutes_audience_equal_the_sessions": "SELECT count(*) FROM total_mismatches WHERE cube = 'audience'",

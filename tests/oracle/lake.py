@@ -36,6 +36,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "type": "VARCHAR",
         "event_time": "TIMESTAMPTZ",
         "received_at": "TIMESTAMPTZ",
+        "is_late": "BOOLEAN",
         "media_time_ms": "BIGINT",
         "representation_id": "VARCHAR",
         "bitrate_bps": "BIGINT",
@@ -127,7 +128,7 @@ def _active_files(lake_dir: Path, table: str) -> list[tuple[str, str | None]]:
     if table not in PARTITIONED_BY:
         return [(path, None) for path in paths]
     values = actions.column(f"partition.{PARTITIONED_BY[table]}").to_pylist()
-    return list(zip(paths, values))
+    return list(zip(paths, values, strict=True))
 
 
 def _load_table(connection: duckdb.DuckDBPyConnection, lake_dir: Path, table: str, topic: str | None) -> None:

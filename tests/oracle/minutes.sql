@@ -47,7 +47,8 @@ SELECT session, minute_of(from_ms), 'media_ms', advance_ms FROM recomputed_inter
 UNION ALL
 SELECT session, minute_of(from_ms), 'bitrate_media_ms', advance_ms FROM recomputed_intervals WHERE bitrate_bps > 0
 UNION ALL
-SELECT session, minute_of(from_ms), 'bitrate_bit_ms', CAST(advance_ms AS HUGEINT) * bitrate_bps FROM recomputed_intervals
+SELECT session, minute_of(from_ms), 'bitrate_bit_ms', CAST(advance_ms AS HUGEINT) * bitrate_bps
+FROM recomputed_intervals
 UNION ALL
 SELECT session, minute_of(time_ms), 'rebuffer_count', 1 FROM stalls
 UNION ALL
@@ -80,65 +81,85 @@ SELECT session, minute_of(error_ms), if(error_business, 'playback_failures_busin
 FROM at_request
 WHERE outcome = 'playback_failure';
 
-CREATE TEMP TABLE recomputed_minutes AS
-WITH sums AS (
-    SELECT
-        topic, coalesce(country, '') AS country, coalesce(device_type, '') AS device_type, coalesce(cdn, '') AS cdn,
-        coalesce(protocol, '') AS protocol, coalesce(app_version, '') AS app_version,
-        coalesce(title_id, '') AS title_id, minute, measure, sum(value) AS value
-    FROM session_minutes
-    JOIN recomputed_sessions USING (session)
-    GROUP BY ALL
-)
-SELECT topic, 'audience' AS cube, country, device_type, cdn, protocol, app_version, '' AS title_id, minute, measure,
-    sum(value) AS value
-FROM sums
-GROUP BY ALL
+-- The dimensions of both cubes, of sessions and of rows as written; NULL and the empty text are both the unknown value.
+CREATE TEMP TABLE session_dimensions AS
+SELECT
+    session, topic, 'audience' AS cube, coalesce(country, '') AS country, coalesce(device_type, '') AS device_type,
+    coalesce(cdn, '') AS cdn, coalesce(protocol, '') AS protocol, coalesce(app_version, '') AS app_version,
+    '' AS title_id
+FROM recomputed_sessions
 UNION ALL
-SELECT topic, 'title', country, device_type, '', '', '', title_id, minute, measure, sum(value)
-FROM sums
+SELECT session, topic, 'title', coalesce(country, ''), coalesce(device_type, ''), '', '', '', coalesce(title_id, '')
+FROM recomputed_sessions;
+
+CREATE TEMP TABLE written_rows AS
+SELECT
+    * EXCLUDE ("partition", epoch, partition_value)
+    REPLACE (
+        minute_of(epoch_ms("minute")) AS "minute",
+        coalesce(country, '') AS country, coalesce(device_type, '') AS device_type, coalesce(cdn, '') AS cdn,
+        coalesce(protocol, '') AS protocol, coalesce(app_version, '') AS app_version,
+        coalesce(title_id, '') AS title_id
+    )
+FROM qoe_minutes;
+
+CREATE TEMP TABLE cells AS
+SELECT row_number() OVER () AS cell, *
+FROM (
+    SELECT * EXCLUDE (session) FROM session_dimensions
+    UNION
+    SELECT topic, cube, country, device_type, cdn, protocol, app_version, title_id FROM written_rows
+);
+
+CREATE TEMP TABLE recomputed_minutes AS
+SELECT cell, minute, measure, sum(value) AS value
+FROM session_minutes
+JOIN (
+    SELECT session, cell
+    FROM session_dimensions
+    JOIN cells USING (topic, cube, country, device_type, cdn, protocol, app_version, title_id)
+) USING (session)
 GROUP BY ALL;
 
--- NULL and the empty text are both the unknown value.
 CREATE TEMP TABLE written_minutes AS
-WITH deltas AS (
-    SELECT
-        * EXCLUDE ("partition", epoch, partition_value)
-        REPLACE (
-            minute_of(epoch_ms("minute")) AS "minute",
-            coalesce(country, '') AS country, coalesce(device_type, '') AS device_type, coalesce(cdn, '') AS cdn,
-            coalesce(protocol, '') AS protocol, coalesce(app_version, '') AS app_version,
-            coalesce(title_id, '') AS title_id
-        )
-    FROM qoe_minutes
+WITH cell_rows AS (
+    SELECT cell, written_rows.* EXCLUDE (topic, cube, country, device_type, cdn, protocol, app_version, title_id)
+    FROM written_rows
+    JOIN cells USING (topic, cube, country, device_type, cdn, protocol, app_version, title_id)
 ),
-buckets AS (
-    SELECT *, unnest(generate_series(1, len(startup_buckets), 2)) AS place FROM deltas
+bucket_places AS (
+    SELECT cell, "minute", startup_buckets, unnest(generate_series(1, len(startup_buckets), 2)) AS place
+    FROM cell_rows
 )
-SELECT topic, cube, country, device_type, cdn, protocol, app_version, title_id, "minute", measure, value
+SELECT cell, "minute", measure, value
 FROM (
-    UNPIVOT (SELECT * EXCLUDE (startup_buckets) FROM deltas)
-    ON COLUMNS(* EXCLUDE (topic, cube, country, device_type, cdn, protocol, app_version, title_id, "minute"))
+    UNPIVOT (SELECT * EXCLUDE (startup_buckets) FROM cell_rows)
+    ON COLUMNS(* EXCLUDE (cell, "minute"))
     INTO NAME measure VALUE value
 )
+WHERE value <> 0
 UNION ALL
-SELECT topic, cube, country, device_type, cdn, protocol, app_version, title_id, "minute",
-    'startup_bucket_' || startup_buckets[place], startup_buckets[place + 1]
-FROM buckets;
+SELECT cell, "minute", 'startup_bucket_' || startup_buckets[place], startup_buckets[place + 1]
+FROM bucket_places;
 
 CREATE TEMP TABLE minute_mismatches AS
 SELECT
-    topic, cube, country, device_type, cdn, protocol, app_version, title_id,
-    strftime(make_timestamp("minute" * 60000000), '%Y-%m-%dT%H:%M') AS "minute",
-    measure, CAST(sum(recomputed) AS BIGINT) AS expected, CAST(sum(written) AS BIGINT) AS actual
+    * EXCLUDE (cell)
+    REPLACE (strftime(make_timestamp("minute" * 60000000), '%Y-%m-%dT%H:%M') AS "minute")
 FROM (
-    SELECT * EXCLUDE (value), value AS recomputed, 0 AS written FROM recomputed_minutes
-    UNION ALL BY NAME
-    SELECT * EXCLUDE (value), 0 AS recomputed, value AS written FROM written_minutes
+    SELECT
+        cell, "minute", measure,
+        CAST(sum(recomputed) AS BIGINT) AS expected, CAST(sum(written) AS BIGINT) AS actual
+    FROM (
+        SELECT cell, "minute", measure, value AS recomputed, 0 AS written FROM recomputed_minutes
+        UNION ALL
+        SELECT cell, "minute", measure, 0, value FROM written_minutes
+    )
+    GROUP BY ALL
+    HAVING expected <> actual
 )
-GROUP BY ALL
-HAVING expected <> actual
-ORDER BY ALL;
+JOIN cells USING (cell)
+ORDER BY topic, cube, "minute", measure;
 
 -- The sums over the minutes must also be the sums over the session rows as written, without any recomputation.
 -- `starts` is not among them: a session row does not say whether the play request came before the first frame.
@@ -177,6 +198,7 @@ by_sessions AS (
 by_minutes AS (
     SELECT topic, cube, if(starts_with(measure, 'startup_bucket_'), 'startup_buckets', measure) AS measure, value
     FROM written_minutes
+    JOIN cells USING (cell)
 )
 SELECT topic, cube, measure, CAST(sum(by_session) AS BIGINT) AS expected, CAST(sum(by_minute) AS BIGINT) AS actual
 FROM (

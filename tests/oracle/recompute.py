@@ -4,7 +4,8 @@ usage: recompute.py LAKE_DIR [--topic T] [--log-events N]
 
 Folds table `events` (fold.sql) into sessions and compares them with the latest revisions in `session_revisions`; works
 out `qoe_minutes` cell by cell (minutes.sql); checks what must hold of the tables among each other (invariants.py).
-It reads each table's current version: the job must have stopped, or be idle with every session's events folded.
+It reads each table's current version and expects every event to be folded: the input must have ended, or the watermark
+have passed every hole, and the job have written the rows of open sessions (as it does when it stops).
 
 Prints one line: `sessions` recomputed, `mismatches` (sessions that differ, are missing or should not be there),
 `invariants` by name, `violations` of those that do not hold, `notes` (never a failure), `first` (some of what differs).
@@ -22,14 +23,14 @@ import duckdb
 from invariants import INVARIANTS, LOG_EVENTS, NOTES
 from lake import CONTEXT_COLUMNS, UnreadableLake, load
 
-INTEGER_COLUMNS = (
+EXACT_COLUMNS = (
     "started_ms ended_ms startup_ms startup_waiting_ms playing_ms rebuffer_ms seek_waiting_ms paused_ms ad_ms"
     " background_ms silent_ms media_ms rebuffer_count seek_count rendition_switch_count bitrate_media_ms"
     " bitrate_bit_ms dropped_frames event_count lost_events error_fatal error_business"
 ).split()
 TEXT_COLUMNS = [*CONTEXT_COLUMNS, "outcome", "error_code", "end_reason"]
 AVERAGE_COLUMNS = ["avg_bitrate_kbps", "avg_height_px"]
-COMPARED_COLUMNS = INTEGER_COLUMNS + TEXT_COLUMNS + AVERAGE_COLUMNS
+COMPARED_COLUMNS = EXACT_COLUMNS + TEXT_COLUMNS + AVERAGE_COLUMNS
 
 AVERAGE_TOLERANCE = 1e-9
 
@@ -52,7 +53,7 @@ def recompute(connection: duckdb.DuckDBPyConnection) -> None:
 def rows_as_dicts(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, object]]:
     cursor = connection.execute(sql)
     names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row)) for row in cursor.fetchall()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _difference(column: str) -> str:
@@ -66,37 +67,31 @@ def _difference(column: str) -> str:
     return f"{expected} IS DISTINCT FROM {actual}"
 
 
-def compare_sessions(connection: duckdb.DuckDBPyConnection) -> list[dict[str, object]]:
-    """One entry for each session that is wrong, missing or not in bronze; values for the first ones only."""
+def compare_sessions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Adds table `session_mismatches`: one row for each session that is wrong, missing or not in bronze."""
     values = ", ".join(
         f"expected.{column} AS expected_{column}, {INSTANTS.get(column, f'actual.{column}')} AS actual_{column}"
         for column in COMPARED_COLUMNS
     )
     differing = ", ".join(f"CASE WHEN {_difference(column)} THEN '{column}' END" for column in COMPARED_COLUMNS)
-    rows = rows_as_dicts(
-        connection,
+    connection.execute(
         f"""
+        CREATE TEMP TABLE session_mismatches AS
         SELECT
-            coalesce(expected.topic, actual.topic) AS topic,
-            coalesce(expected.session_id, actual.session_id) AS session_id,
-            coalesce(expected.player_instance, actual.player_instance) AS player_instance,
-            expected.session_id IS NULL AS is_extra,
-            actual.session_id IS NULL AS is_missing,
+            topic, session_id, player_instance,
+            expected.session IS NULL AS is_extra,
+            actual.revision IS NULL AS is_missing,
             list_filter([{differing}], lambda name: name IS NOT NULL) AS differing,
             {values}
         FROM recomputed_sessions AS expected
-        FULL JOIN latest_sessions AS actual
-            ON expected.topic = actual.topic
-            AND expected.session_id = actual.session_id
-            AND expected.player_instance = actual.player_instance
+        FULL JOIN latest_sessions AS actual USING (topic, session_id, player_instance)
         WHERE is_extra OR is_missing OR len(differing) > 0
-        ORDER BY ALL
-        """,
+        ORDER BY topic, session_id, player_instance
+        """
     )
-    return [_session_mismatch(row) for row in rows]
 
 
-def _session_mismatch(row: dict[str, object]) -> dict[str, object]:
+def describe_session_mismatch(row: dict[str, object]) -> dict[str, object]:
     key = {name: row[name] for name in ("topic", "session_id", "player_instance")}
     if row["is_missing"]:
         return {**key, "problem": "no row in session_revisions"}
@@ -123,17 +118,17 @@ def count_violations(connection: duckdb.DuckDBPyConnection, log_events: int | No
 
 def report(connection: duckdb.DuckDBPyConnection, log_events: int | None) -> dict[str, object]:
     """What is printed, of a lake with its recomputed tables."""
-    mismatches = compare_sessions(connection)
+    compare_sessions(connection)
     violations = count_violations(connection, log_events)
     shown = f"LIMIT {SHOWN_OF_EACH_KIND}"
     return {
         "sessions": count(connection, "SELECT count(*) FROM recomputed_sessions"),
-        "mismatches": len(mismatches),
+        "mismatches": count(connection, "SELECT count(*) FROM session_mismatches"),
         "invariants": {name: found == 0 for name, found in violations.items()},
         "violations": {name: found for name, found in violations.items() if found},
         "notes": {name: count(connection, sql) for name, sql in NOTES.items()},
         "first": [
-            *mismatches[:SHOWN_OF_EACH_KIND],
+            *map(describe_session_mismatch, rows_as_dicts(connection, f"SELECT * FROM session_mismatches {shown}")),
             *rows_as_dicts(connection, f"SELECT * FROM minute_mismatches {shown}"),
             *rows_as_dicts(connection, f"SELECT * FROM total_mismatches {shown}"),
         ],
@@ -144,7 +139,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="recompute.py", description=__doc__.splitlines()[0])
     parser.add_argument("lake_dir", type=Path, metavar="LAKE_DIR")
     parser.add_argument("--topic", help="only this topic (default: every topic, each on its own)")
-    parser.add_argument("--log-events", type=int, metavar="N", help="events in the log, of the compared topics together")
+    parser.add_argument("--log-events", type=int, metavar="N", help="events in the log, all compared topics together")
     return parser.parse_args(arguments)
 
 

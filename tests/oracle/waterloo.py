@@ -3,7 +3,8 @@
 usage: waterloo.py DATA_DIR SESSIONS_JSON
 
 DATA_DIR is the folder `waterloo-sqoe4` (sessions.csv, streaming_logs/). SESSIONS_JSON is a file with a JSON array of
-objects with `session_id` and the columns of `EXPECTED_COLUMNS`, as `marquee lake sql … --format json` prints them.
+objects with `session_id`, `startup_ms`, `rebuffer_count`, `rebuffer_ms`, `media_ms`, `avg_bitrate_kbps` and
+`rendition_switch_count`, as `marquee lake sql … --format json` prints them.
 
 Row 0 of a streaming log is the initial buffering, every later row a chunk and the stall before it. Prints one line,
 `{"sessions": N, "mismatches": M, "first": […]}`. Exit code 0: all sessions agree; 1: some do not, are missing, come
@@ -15,16 +16,8 @@ import json
 import math
 import sys
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
 from pathlib import Path
-
-EXPECTED_COLUMNS = (
-    "startup_ms",
-    "rebuffer_count",
-    "rebuffer_ms",
-    "media_ms",
-    "avg_bitrate_kbps",
-    "rendition_switch_count",
-)
 
 # The wire carries whole bit/s.
 BITRATE_TOLERANCE = 1e-6
@@ -46,7 +39,8 @@ def expected_session(chunks: list[dict[str, str]]) -> dict[str, int | float]:
     waits = [chunk["rebuffering_duration"] for chunk in chunks]
     stalls_ms = [to_ms(wait) for wait in waits[1:] if Decimal(wait) > 0]
     durations = [Decimal(chunk["chunk_duration"]) for chunk in chunks]
-    kilobits = sum(Decimal(chunk["video_bitrate"]) * duration for chunk, duration in zip(chunks, durations))
+    bitrates = [Decimal(chunk["video_bitrate"]) for chunk in chunks]
+    kilobits = sum(bitrate * duration for bitrate, duration in zip(bitrates, durations, strict=True))
     representations = [chunk["representation_index"] for chunk in chunks]
     return {
         "startup_ms": to_ms(waits[0]),
@@ -54,7 +48,7 @@ def expected_session(chunks: list[dict[str, str]]) -> dict[str, int | float]:
         "rebuffer_ms": sum(stalls_ms),
         "media_ms": sum(to_ms(chunk["chunk_duration"]) for chunk in chunks),
         "avg_bitrate_kbps": float(kilobits / sum(durations)),
-        "rendition_switch_count": sum(a != b for a, b in zip(representations, representations[1:])),
+        "rendition_switch_count": sum(a != b for a, b in pairwise(representations)),
     }
 
 
@@ -89,7 +83,9 @@ def differences(expected: dict[str, int | float], actual: dict[str, object]) -> 
     }
 
 
-def compare(expected: dict[str, dict[str, int | float]], actual_rows: list[dict[str, object]]) -> list[dict[str, object]]:
+def compare(
+    expected: dict[str, dict[str, int | float]], actual_rows: list[dict[str, object]]
+) -> list[dict[str, object]]:
     """One entry for each session that is wrong, missing, twice there or not in the dataset."""
     mismatches: list[dict[str, object]] = []
     seen: set[object] = set()
@@ -125,7 +121,8 @@ def main(arguments: list[str]) -> int:
         print(f"waterloo.py: cannot read the input: {type(problem).__name__}: {problem}", file=sys.stderr)
         return 2
     mismatches = compare(expected, actual)
-    print(json.dumps({"sessions": len(expected), "mismatches": len(mismatches), "first": mismatches[:MISMATCHES_SHOWN]}))
+    first = mismatches[:MISMATCHES_SHOWN]
+    print(json.dumps({"sessions": len(expected), "mismatches": len(mismatches), "first": first}))
     return 1 if mismatches else 0
 
 

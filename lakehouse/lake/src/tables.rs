@@ -44,6 +44,7 @@ pub static EVENTS: TableSpec = TableSpec {
         required("clock_shift_ms", Int, "what was added to the raw time, ms"),
         required("received_at", Timestamp, "collector's clock"),
         optional("sent_at_ms", Int, "player's clock at sending, ms since the epoch"),
+        required("is_late", Bool, "came past the horizon: in no session until a recompute"),
         optional("media_time_ms", Int, "playhead, ms"),
         optional("representation_id", Text, "rendition: its representation"),
         optional("bitrate_bps", Int, "rendition: bit/s"),

@@ -77,7 +77,7 @@ mod tests {
     fn extremes_land_in_the_outer_buckets() {
         let latency = Latency::default();
         latency.record(Duration::ZERO);
-        latency.record(Duration::from_secs(86_400));
+        latency.record(Duration::from_hours(24));
         let snapshot = latency.snapshot();
         assert_eq!(snapshot.count(), 2);
         assert_eq!(snapshot.quantile_ms(0.5), Some(0.001));

@@ -21,8 +21,9 @@ const MAX_CONCURRENT_REQUESTS: usize = 4096;
 /// 4 MiB in this time is 0.6 Mbit/s, a bad mobile link; an import chunk needs 9 Mbit/s.
 const BODY_TIMEOUT_MS: u64 = 60_000;
 
-/// An fsync that takes longer means a broken disk. The client is told before its own timeout (60 s is usual) ends.
-const LOG_TIMEOUT_MS: u64 = 30_000;
+/// An fsync that takes longer means a broken disk. The client is told before its own timeout ends: the importers' is
+/// 30 s.
+const LOG_TIMEOUT_MS: u64 = 20_000;
 
 /// Settings of the collector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -88,9 +88,9 @@ fn check_bounds(batch: &BatchView<'_>) -> Result<(), DecodeError> {
     if batch.events.is_empty() {
         return Err(DecodeError::new("events", "is empty"));
     }
-    if batch.events.len() > MAX_EVENTS_PER_BATCH {
-        let problem = format!("has {} events, at most {MAX_EVENTS_PER_BATCH} are accepted", batch.events.len());
-        return Err(DecodeError::new("events", problem));
-    }
     Ok(())
+}
+
+pub(crate) fn too_many_events() -> DecodeError {
+    DecodeError::new("events", format!("has more than {MAX_EVENTS_PER_BATCH} events"))
 }

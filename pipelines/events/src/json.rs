@@ -11,7 +11,8 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::proto::view_event::Payload;
 use crate::view::CONTEXT_FIELDS;
-use crate::{BatchView, ContextView, DecodeError, EventView, PayloadKind, PayloadView, Text, proto};
+use crate::decode::too_many_events;
+use crate::{BatchView, ContextView, DecodeError, EventView, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView, Text, proto};
 
 /// Decodes a batch; strings without escapes borrow from `bytes`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
@@ -134,6 +135,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for EventsJson<'a> {
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut events = Vec::new();
                 while let Some(event) = seq.next_element::<EventJson<'de>>()? {
+                    if events.len() == MAX_EVENTS_PER_BATCH {
+                        return Err(A::Error::custom(too_many_events().problem));
+                    }
                     events.push(event.0);
                 }
                 Ok(EventsJson(events))

@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use crate::{BatchView, DecodeError, EventView, PayloadKind, PayloadView, Text};
+use crate::decode::too_many_events;
+use crate::{BatchView, DecodeError, EventView, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView, Text};
 
 /// Decodes a batch; strings borrow from `bytes`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
@@ -21,6 +22,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
                     batch.events.reserve((reader.rest.len() / event.len().max(8) + 1).min(64));
                 }
                 let index = batch.events.len();
+                if index == MAX_EVENTS_PER_BATCH {
+                    return Err(too_many_events()); // stop here: a small body can hold millions of empty events
+                }
                 let event =
                     decode_event(event).map_err(|p| DecodeError::new(format!("events[{index}]"), p))?;
                 batch.events.push(event);

@@ -1,5 +1,5 @@
-//! The thread beside the writer: makes the next segment before the active one is full, and has full ones flushed so
-//! that their records leave memory and journal.
+//! The thread beside the writer: makes the next segment before the active one is full, and has records flushed from
+//! memory and journal into tables.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -12,11 +12,11 @@ use crate::storage::Storage;
 use crate::storage_error::from_fjall;
 use crate::topic::{Topic, lock};
 
-/// What there is to do. The writer sends each once for a segment, which bounds the queue.
+/// What there is to do. The writer sends each once for so many bytes written, which bounds the queue.
 pub(crate) enum Job {
     /// Make this segment.
     Prepare(SegmentId, Arc<Topic>),
-    /// Flush this segment, which gets no more records.
+    /// Write what this keyspace has in memory to a table.
     Flush(Keyspace),
 }
 
@@ -25,10 +25,9 @@ pub(crate) fn run(storage: &Storage, jobs: &mpsc::Receiver<Job>) {
     for job in jobs {
         let done = match job {
             Job::Prepare(id, topic) => prepare(storage, id, &topic),
-            // Hidden in fjall's documentation, but public. Without it the records would stay in memory until the
-            // journals are full.
+            // Hidden in fjall's documentation, but public; `storage` tells why fjall does not do it by itself.
             Job::Flush(keyspace) => {
-                keyspace.rotate_memtable().map(drop).map_err(|error| from_fjall("flushing a full segment", error))
+                keyspace.rotate_memtable().map(drop).map_err(|error| from_fjall("flushing records", error))
             }
         };
         if let Err(error) = done {

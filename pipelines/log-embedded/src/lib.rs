@@ -26,14 +26,15 @@ use async_trait::async_trait;
 use marquee_stream::{LogError, NewRecord, PartitionLog, Position, Record, Route, TopicSpec, partition_of};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::keeper::Job;
 use crate::meta::{Seal, SegmentId, TopicMeta};
 use crate::storage::Storage;
 use crate::storage_error::{Cause, from_fjall, from_io};
 use crate::topic::{Partition, Segment, Tail, Topic, lock};
-use crate::writer::{Append, Encoded, Waiting, Writer};
+use crate::writer::{Append, Encoded, Unflushed, Waiting, Writer};
 
 /// Bytes that may wait to become durable: a third of a second of writing at 200 MB/s. More would only add latency and
-/// memory; the collector answers 429 instead.
+/// memory; it is better to tell the players to come back.
 pub const DEFAULT_MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 /// A segment's size before the next one begins. Retention drops whole segments, so a partition keeps up to this much
@@ -45,6 +46,13 @@ const MAX_WAITING_APPENDS: usize = 16 * 1024;
 
 /// fjall takes keys of up to 64 KiB; ledger keys are a hash and a chunk number.
 const MAX_LEDGER_KEY_BYTES: usize = 4 * 1024;
+
+/// Partitions of all topics together. Opening would wait forever for fjall's queue of 1000 flushes if more had records
+/// in its journals.
+const MAX_PARTITIONS: usize = 512;
+
+/// As long as a file name may be; fjall's keys could hold more.
+const MAX_TOPIC_NAME_BYTES: usize = 255;
 
 /// The most one append may hold whatever the options say: fjall takes values below 4 GiB.
 const MAX_APPEND_BYTES: usize = 1024 * 1024 * 1024;
@@ -89,16 +97,22 @@ impl EmbeddedLog {
     pub fn open(dir: &Path, options: EmbeddedLogOptions) -> Result<Self, LogError> {
         let storage = Arc::new(Storage::open(dir)?);
         let topics = recovery::recover_topics(&storage)?;
-        let topics = topics.into_iter().map(|topic| (topic.name.clone(), Arc::new(topic))).collect();
+        let topics: HashMap<_, _> = topics.into_iter().map(|topic| (topic.name.clone(), Arc::new(topic))).collect();
 
         let waiting = Arc::<Waiting>::default();
         let (appends, queue) = mpsc::channel(MAX_WAITING_APPENDS);
         let (keeper, jobs) = std::sync::mpsc::channel();
+        // What the journals held is in memory now; the writer counts only what it writes.
+        let recovered = topics.values().flat_map(|topic| &topic.partitions).flat_map(Partition::keyspaces);
+        for keyspace in recovered.chain([storage.ledger.clone(), storage.meta.clone()]) {
+            keeper.send(Job::Flush(keyspace)).expect("the receiver is in this function");
+        }
         let writer = Writer {
             storage: Arc::clone(&storage),
             waiting: Arc::clone(&waiting),
             keeper,
             segment_max_bytes: options.segment_max_bytes,
+            unflushed: Unflushed::default(),
         };
         let kept = Arc::clone(&storage);
         let threads = vec![
@@ -133,13 +147,24 @@ impl EmbeddedLog {
 
     fn create_topic(&self, spec: &TopicSpec) -> Result<Topic, LogError> {
         let operation = "creating a topic";
-        if spec.partitions == 0 || spec.name.is_empty() {
-            let why = format!("topic `{}` needs a name and at least 1 partition", spec.name);
+        if spec.partitions == 0 || !(1..=MAX_TOPIC_NAME_BYTES).contains(&spec.name.len()) {
+            let why = format!(
+                "topic `{}` needs at least 1 partition and a name of 1 to {MAX_TOPIC_NAME_BYTES} bytes",
+                spec.name
+            );
             return Err(LogError::Storage { operation, source: Box::new(Cause(why.into())) });
         }
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let id = topics.values().map(|topic| topic.id + 1).max().unwrap_or(0);
+        let partitions = topics.values().map(|topic| topic.partitions.len()).sum::<usize>() + spec.partitions as usize;
         drop(topics);
+        if partitions > MAX_PARTITIONS {
+            let why = format!(
+                "with topic `{}` it would have {partitions} partitions, {MAX_PARTITIONS} is its most",
+                spec.name
+            );
+            return Err(LogError::Storage { operation, source: Box::new(Cause(why.into())) });
+        }
         let partitions = (0..spec.partitions)
             .map(|partition| {
                 let id = SegmentId { topic_id: id, partition, number: 0 };

@@ -17,26 +17,21 @@ use marquee_stream::LogError;
 use crate::meta::SegmentId;
 use crate::storage_error::{from_fjall, from_io, from_panic};
 
-/// Journals may take this much disk before keyspaces are flushed to free them. They are replayed when the log is
-/// opened (about 200 MB/s on two cores), and unflushed records are in memory, so this bounds both; fjall's least is 64 MiB.
-const JOURNALS_MAX_BYTES: u64 = 192 * 1024 * 1024;
-
 /// Blocks read from disk are kept this long. Shards read the newest records, which are in memory anyway; a replay
 /// reads every block once.
 const BLOCK_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A segment's records in memory are flushed to a table at this size. Large enough that a flush is one sequential
-/// write, small enough that it does not hold up the journal's fsync beside it for long.
-const SEGMENT_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// Topics, seals and ledger keys are few and small; a small table is flushed quickly when a journal has to go.
-const SMALL_MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
-
 /// Segments are read in order, never by single key: large blocks mean a small index.
 const SEGMENT_BLOCK_BYTES: u32 = 32 * 1024;
 
-/// One thread flushes while the other rotates. A third would take cores from the shards.
-const BACKGROUND_THREADS: usize = 2;
+/// Flushes write files, one at a time; on a machine of two cores a second thread would take the writer's.
+const BACKGROUND_THREADS: usize = 1;
+
+/// No memtable and no journal is too large for fjall: it flushes nothing by itself, the writer decides and the keeper
+/// asks for it. By itself fjall queues a request with every commit until a flush is under way; when its workers are busy
+/// for long enough these fill its queue of 1000, a worker blocks on the queue that only workers empty, and nothing is
+/// flushed ever again (seen with fjall 3.1.13 at 100,000 records/s).
+const NEVER: u64 = u64::MAX;
 
 /// The open database.
 pub(crate) struct Storage {
@@ -63,7 +58,7 @@ impl Storage {
         let database = open_database(&path)?;
         let keyspace = |name| {
             database
-                .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES))
+                .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(NEVER))
                 .map_err(|error| from_fjall("opening the list of topics", error))
         };
         Ok(Self { meta: keyspace("meta")?, ledger: keyspace("ledger")?, database, _lock: lock })
@@ -118,7 +113,7 @@ impl Storage {
 
 fn segment_options() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
-        .max_memtable_size(SEGMENT_MEMTABLE_BYTES)
+        .max_memtable_size(NEVER)
         .data_block_size_policy(BlockSizePolicy::all(SEGMENT_BLOCK_BYTES))
         .filter_policy(FilterPolicy::disabled())
 }
@@ -157,7 +152,7 @@ fn open_database(path: &Path) -> Result<Database, LogError> {
     const OPERATION: &str = "opening its database";
     let open = || {
         Database::builder(path)
-            .max_journaling_size(JOURNALS_MAX_BYTES)
+            .max_journaling_size(NEVER)
             .cache_size(BLOCK_CACHE_BYTES)
             .worker_threads(BACKGROUND_THREADS)
             .open()

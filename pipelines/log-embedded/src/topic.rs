@@ -51,6 +51,8 @@ pub(crate) struct Tail {
     pub(crate) first: u64,
     pub(crate) next_offset: u64,
     pub(crate) segment_bytes: u64,
+    /// Those of them that the keeper was not told to flush.
+    pub(crate) unflushed_bytes: u64,
     pub(crate) newest_received_at_ms: i64,
     /// Whether the next segment is there or being made.
     pub(crate) next_requested: bool,
@@ -65,6 +67,7 @@ impl Tail {
             first,
             next_offset: first,
             segment_bytes: 0,
+            unflushed_bytes: 0,
             newest_received_at_ms: i64::MIN,
             next_requested: false,
         }
@@ -137,6 +140,12 @@ impl Partition {
     /// Forgets the oldest segment, which [`oldest_while`](Self::oldest_while) has returned.
     pub(crate) fn forget_oldest(&self) {
         self.segments.write().unwrap_or_else(PoisonError::into_inner).pop_front();
+    }
+
+    /// The keyspaces of all segments.
+    pub(crate) fn keyspaces(&self) -> Vec<Keyspace> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.iter().map(|segment| segment.keyspace.clone()).collect()
     }
 
     /// Lets readers see everything below `end`, which is durable.

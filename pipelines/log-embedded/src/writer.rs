@@ -25,6 +25,22 @@ use crate::topic::{Segment, Tail, Topic, lock};
 /// other people's bytes (at 200 MB/s).
 const MAX_GROUP_BYTES: usize = 4 * 1024 * 1024;
 
+/// A segment's records are flushed from memory at this size: one sequential write, and small enough that it does not
+/// hold up the journal's fsync beside it for long.
+const FLUSH_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Records that may be unflushed in all segments together, before the largest is flushed. It bounds memory and the time
+/// to open; and it lets evenly filled partitions take turns instead of all reaching [`FLUSH_BYTES`] at once.
+const MAX_UNFLUSHED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// After so many bytes a segment is flushed however few of them are its own: a journal (fjall begins one after 64 MB)
+/// is deleted when all of its records are in tables. It bounds their disk space, and with it the time to open (100 to
+/// 200 MB/s on two busy cores).
+const MAX_UNFLUSHED_AGE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// As [`FLUSH_BYTES`], for the ledger's keys, of which each takes about 100 bytes in memory.
+const LEDGER_FLUSH_KEYS: usize = 40_000;
+
 /// An append on its way to the writer.
 pub(crate) struct Append {
     pub(crate) topic: Arc<Topic>,
@@ -70,11 +86,26 @@ pub(crate) struct Writer {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) keeper: sync_mpsc::Sender<Job>,
     pub(crate) segment_max_bytes: u64,
+    pub(crate) unflushed: Unflushed,
 }
+
+/// What is in memory and journals only.
+#[derive(Default)]
+pub(crate) struct Unflushed {
+    /// Bytes written since the log was opened.
+    written_bytes: u64,
+    /// Partitions whose newest segment is not flushed, and `written_bytes` when that began.
+    partitions: Vec<(PartitionRef, u64)>,
+    ledger_keys: usize,
+    /// `written_bytes` when ledger and topic list were flushed last.
+    others_flushed_at: u64,
+}
+
+type PartitionRef = (Arc<Topic>, u32);
 
 impl Writer {
     /// Writes until the log is dropped.
-    pub(crate) fn run(self, mut appends: mpsc::Receiver<Append>) {
+    pub(crate) fn run(mut self, mut appends: mpsc::Receiver<Append>) {
         while let Some(first) = appends.blocking_recv() {
             let mut size_bytes = first.size_bytes;
             let mut group = vec![first];
@@ -88,7 +119,7 @@ impl Writer {
         }
     }
 
-    fn write(&self, group: Vec<Append>, size_bytes: usize) {
+    fn write(&mut self, group: Vec<Append>, size_bytes: usize) {
         let outcome = match self.waiting.failure.get() {
             Some(_) => None,
             None => self.commit(&group).inspect_err(|error| self.stop(error)).ok(),
@@ -113,7 +144,7 @@ impl Writer {
     }
 
     /// Makes a group durable and visible; for each of its appends where the records are.
-    fn commit(&self, group: &[Append]) -> Result<Vec<Option<Vec<Position>>>, LogError> {
+    fn commit(&mut self, group: &[Append]) -> Result<Vec<Option<Vec<Position>>>, LogError> {
         let records = group.iter().map(|append| append.records.len() + 1).sum();
         let mut pending =
             Pending { batch: self.storage.durable_batch(records), touched: Vec::new(), rolled: Vec::new() };
@@ -140,12 +171,54 @@ impl Writer {
             topic.partitions[next.id.partition as usize].roll(seal, next);
             self.tell_keeper(Job::Flush(full));
         }
-        for (topic, number) in pending.touched {
-            let partition = &topic.partitions[number as usize];
+        for (topic, number) in &pending.touched {
+            let partition = &topic.partitions[*number as usize];
             let end = lock(&partition.tail).next_offset;
             partition.publish(end);
         }
+        self.unflushed.ledger_keys += ledger_keys.len();
+        self.unflushed.written_bytes += group.iter().map(|append| append.size_bytes as u64).sum::<u64>();
+        self.flush_some(pending.touched);
         Ok(outcome)
+    }
+
+    /// Tells the keeper to flush what has become too much or too old.
+    fn flush_some(&mut self, touched: Vec<PartitionRef>) {
+        let now = self.unflushed.written_bytes;
+        let others_are_old = now - self.unflushed.others_flushed_at >= MAX_UNFLUSHED_AGE_BYTES;
+        if others_are_old || self.unflushed.ledger_keys >= LEDGER_FLUSH_KEYS {
+            self.unflushed.ledger_keys = 0;
+            self.unflushed.others_flushed_at = now;
+            self.tell_keeper(Job::Flush(self.storage.ledger.clone()));
+            self.tell_keeper(Job::Flush(self.storage.meta.clone()));
+        }
+        for partition in touched {
+            if !self.unflushed.partitions.iter().any(|(other, _)| is_same(other, &partition)) {
+                self.unflushed.partitions.push((partition, now));
+            }
+        }
+        while let Some(index) = self.too_much(now) {
+            let ((topic, number), _) = self.unflushed.partitions.swap_remove(index);
+            let mut tail = lock(&topic.partitions[number as usize].tail);
+            tail.unflushed_bytes = 0;
+            self.tell_keeper(Job::Flush(tail.keyspace.clone()));
+        }
+    }
+
+    /// Which of the unflushed partitions is to be flushed.
+    fn too_much(&self, now: u64) -> Option<usize> {
+        let (mut total, mut largest, mut largest_index) = (0, 0, None);
+        for (index, ((topic, number), since)) in self.unflushed.partitions.iter().enumerate() {
+            if now - since >= MAX_UNFLUSHED_AGE_BYTES {
+                return Some(index);
+            }
+            let size_bytes = lock(&topic.partitions[*number as usize].tail).unflushed_bytes;
+            total += size_bytes;
+            if size_bytes > largest {
+                (largest, largest_index) = (size_bytes, Some(index));
+            }
+        }
+        largest_index.filter(|_| largest >= FLUSH_BYTES || total >= MAX_UNFLUSHED_BYTES)
     }
 
     fn is_in_ledger(&self, ledger_key: &[u8]) -> Result<bool, LogError> {
@@ -169,7 +242,9 @@ impl Writer {
         let offset = tail.next_offset;
         pending.batch.insert(&tail.keyspace, record::key(offset), record.value.clone());
         tail.next_offset += 1;
-        tail.segment_bytes += (record.value.len() + size_of::<u64>()) as u64;
+        let size_bytes = (record.value.len() + size_of::<u64>()) as u64;
+        tail.segment_bytes += size_bytes;
+        tail.unflushed_bytes += size_bytes;
         tail.newest_received_at_ms = tail.newest_received_at_ms.max(record.received_at_ms);
         // Half-way, so that the next segment is there when this one is full; a segment that outgrows its size because
         // the keeper is late does no harm.
@@ -178,8 +253,9 @@ impl Writer {
             let next = SegmentId { number: tail.id.number + 1, ..tail.id };
             self.tell_keeper(Job::Prepare(next, Arc::clone(topic)));
         }
-        if !pending.touched.iter().any(|(touched, number)| touched.id == topic.id && *number == record.partition) {
-            pending.touched.push((Arc::clone(topic), record.partition));
+        let touched = (Arc::clone(topic), record.partition);
+        if !pending.touched.iter().any(|other| is_same(other, &touched)) {
+            pending.touched.push(touched);
         }
         Position { partition: record.partition, offset }
     }
@@ -195,7 +271,7 @@ impl Writer {
 /// A group before its commit.
 struct Pending {
     batch: OwnedWriteBatch,
-    touched: Vec<(Arc<Topic>, u32)>,
+    touched: Vec<PartitionRef>,
     rolled: Vec<Rolled>,
 }
 
@@ -205,6 +281,10 @@ struct Rolled {
     full: Keyspace,
     seal: Seal,
     next: Segment,
+}
+
+fn is_same(a: &PartitionRef, b: &PartitionRef) -> bool {
+    (a.0.id, a.1) == (b.0.id, b.1)
 }
 
 /// What a fail point with `return` makes of a write.

@@ -135,6 +135,38 @@ fn retention_drops_whole_segments_but_never_the_newest() {
 }
 
 #[test]
+fn journals_are_deleted_when_their_records_are_in_tables() {
+    const WRITTEN_BYTES: usize = 256 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(dir.path(), EmbeddedLogOptions::default()).unwrap();
+    log.ensure_topic(&TopicSpec { name: TOPIC.to_owned(), partitions: 2, retention_ms: 1000 }).unwrap();
+    // Partition 1 gets one record at the beginning: an idle partition must not keep the journals.
+    append(&log, vec![record(1, 0, "idle")]).unwrap();
+    // Noise, because journals are compressed.
+    let mut state = 1_u64;
+    let noise: Bytes = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(1 << 20)
+    .collect();
+    for _ in 0..WRITTEN_BYTES / noise.len() {
+        append(&log, vec![record(0, 0, noise.clone())]).unwrap();
+    }
+    let journal_bytes = || -> u64 {
+        let files = std::fs::read_dir(dir.path().join("records")).unwrap().map(Result::unwrap);
+        let journals = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "jnl"));
+        // A journal may be deleted between the two calls.
+        journals.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+    };
+    let deadline = Instant::now() + DEADLINE;
+    while journal_bytes() > WRITTEN_BYTES as u64 * 3 / 4 {
+        assert!(Instant::now() < deadline, "journals of {} bytes are kept", journal_bytes());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn an_append_beyond_the_waiting_bytes_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let options = EmbeddedLogOptions { max_waiting_bytes: 10_000, ..EmbeddedLogOptions::default() };

@@ -1,6 +1,8 @@
 //! Synthetic events for benchmarks: as many as asked for, at the price of little more than their strings, roughly in
 //! the order of time with thousands of sessions interleaved.
 
+use std::ops::Range;
+
 use marquee_events::proto::view_event::Payload;
 use marquee_events::proto::{
     Context, FirstFrame, Heartbeat, PlayRequested, RebufferEnd, RebufferStart, Rendition, SessionEnd, ViewEvent,
@@ -29,7 +31,7 @@ const COUNTRIES: [(&str, &str); 4] = [("DE", "BY"), ("FR", "IDF"), ("US", "CA"),
 const ISPS: [&str; 4] = ["isar-kabel", "seine-fibre", "bay-cable", "paulista-telecom"];
 const CDNS: [&str; 3] = ["edge-a", "edge-b", "edge-c"];
 
-/// Exactly `events` events of `sessions` sessions (fewer when there are fewer events) in batches of at most
+/// Exactly `events` events of `sessions` sessions (at least one, and no more than there are events) in batches of at most
 /// `events_per_batch`, from `start_ms` on (ms since the epoch). Batches come in the order of their first event; at most
 /// [`BENCH_CONCURRENT_SESSIONS`] sessions are open at a time. A session is play requested, first frame, then every ten
 /// seconds a heartbeat, sometimes a stall or a rendition, then its end. Session ids have 36 characters. Deterministic.
@@ -40,7 +42,7 @@ pub fn generate_bench(
     start_ms: i64,
     seed: u64,
 ) -> impl Iterator<Item = ViewEventBatch> {
-    let sessions = sessions.min(events);
+    let sessions = sessions.max(1).min(events);
     let per_batch = events_per_batch.max(1) as u64;
     Bench {
         events,
@@ -85,7 +87,7 @@ impl Iterator for Bench {
             if self.round == 0 && self.place == 0 {
                 self.contexts = (first_session..first_session + size).map(|s| context(self.seed, s)).collect();
             }
-            let (round, place) = (self.round, self.place);
+            let (wave, round, place) = (self.wave, self.round, self.place);
             self.place += 1;
             if self.place == size {
                 self.place = 0;
@@ -100,33 +102,28 @@ impl Iterator for Bench {
             let first = round * self.per_batch;
             if first < length {
                 let last = length.min(first + self.per_batch);
-                return Some(self.batch(first_session, place, first..last, length));
+                return Some(self.batch(wave, place, first..last, length));
             }
         }
     }
 }
 
 impl Bench {
-    fn batch(
-        &self,
-        first_session: u64,
-        place: u64,
-        sequences: std::ops::Range<u64>,
-        length: u64,
-    ) -> ViewEventBatch {
+    fn batch(&self, wave: u64, place: u64, sequences: Range<u64>, length: u64) -> ViewEventBatch {
         // Sessions of a wave begin evenly over the span of one batch, and the next wave's begin where these end: going
         // through them round by round is going through time.
         let span_ms = self.per_batch as i64 * STEP_MS;
-        let wave_ms = self.wave_of(first_session) * self.rounds as i64 * span_ms;
+        let wave_ms = (wave * self.rounds) as i64 * span_ms;
         let offset_ms = place as i64 * span_ms / BENCH_CONCURRENT_SESSIONS as i64;
         let began_ms = self.start_ms + wave_ms + offset_ms;
-        let mut rng = SmallRng::seed_from_u64(mix(mix(self.seed, first_session + place), sequences.start));
+        let session = wave * BENCH_CONCURRENT_SESSIONS + place;
+        let mut rng = SmallRng::seed_from_u64(mix(mix(self.seed, session), sequences.start));
         let events: Vec<ViewEvent> = sequences
             .map(|sequence| ViewEvent {
                 event_id: format!("{sequence:x}"),
                 sequence,
                 event_time_ms: began_ms + time_ms(sequence, length),
-                media_time_ms: Some(time_ms(sequence, length).saturating_sub(STARTUP_MS).max(0)),
+                media_time_ms: Some((time_ms(sequence, length) - STARTUP_MS).max(0)),
                 payload: Some(payload(sequence, length, &mut rng)),
             })
             .collect();
@@ -135,11 +132,6 @@ impl Bench {
             sent_at_ms: events.last().map_or(0, |event| event.event_time_ms),
             events,
         }
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as a property of the benchmark")]
-    fn wave_of(&self, first_session: u64) -> i64 {
-        (first_session / BENCH_CONCURRENT_SESSIONS) as i64
     }
 }
 

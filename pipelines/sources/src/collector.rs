@@ -18,7 +18,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that is obeyed in full.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
-/// An append is fsynced within milliseconds; a collector that takes this long is as good as gone.
+/// Longer than the collector itself waits for its log (20 s): it is the one to say what happened.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// So much of an unexpected answer is quoted in an error (characters).
@@ -34,7 +34,7 @@ pub(crate) struct Body {
 /// A request that the collector accepted.
 pub(crate) struct Accepted<T> {
     pub(crate) answer: T,
-    /// Attempts that reached the collector, perhaps, but whose answer was lost: each may have been accepted as well.
+    /// Attempts before it that failed without saying whether they were accepted: each may have been.
     pub(crate) unsure_attempts: u32,
 }
 
@@ -43,14 +43,14 @@ pub(crate) struct Accepted<T> {
 pub(crate) struct Collector {
     http: Client,
     base: Url,
+    /// Attempts per request; tests of failures have less patience.
+    pub(crate) max_attempts: u32,
 }
 
 impl Collector {
     pub(crate) fn new(address: &str) -> Result<Self, SourceError> {
-        let refuse = |problem: &str| SourceError::CollectorAddress {
-            address: address.to_owned(),
-            problem: problem.to_owned(),
-        };
+        let refuse =
+            |problem: &str| SourceError::CollectorAddress { address: address.to_owned(), problem: problem.to_owned() };
         let mut base = Url::parse(address).map_err(|error| refuse(&error.to_string()))?;
         if base.scheme() != "http" {
             return Err(refuse("it must begin with http://"));
@@ -65,7 +65,7 @@ impl Collector {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(SourceError::BuildClient)?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, max_attempts: MAX_ATTEMPTS })
     }
 
     /// The address of a path below the collector's, such as `v1/events`.
@@ -105,7 +105,7 @@ impl Collector {
     ) -> Result<Accepted<T>, SourceError> {
         let mut backoff = FIRST_BACKOFF;
         let mut unsure_attempts = 0;
-        for attempts in 1..=MAX_ATTEMPTS {
+        for attempts in 1..=self.max_attempts {
             let result = match request().send().await {
                 Ok(response) => read(url, response).await,
                 Err(error) => Err(Failure::NoAnswer(error)),
@@ -120,11 +120,13 @@ impl Collector {
                     (SourceError::Unreachable { url: url.to_string(), attempts, source }, backoff)
                 }
                 Err(Failure::Busy { status, retry_after }) => {
+                    // A server that failed or ran out of time may have stored the request before.
+                    unsure_attempts += u32::from(status >= 500);
                     let failure = SourceError::Busy { url: url.to_string(), status, attempts };
                     (failure, retry_after.unwrap_or(backoff).min(MAX_RETRY_AFTER))
                 }
             };
-            if attempts == MAX_ATTEMPTS {
+            if attempts == self.max_attempts {
                 return Err(failure);
             }
             tracing::debug!(%url, attempts, %failure, "trying again");
@@ -143,7 +145,8 @@ enum Failure {
 
 async fn read<T: DeserializeOwned>(url: &Url, response: Response) -> Result<T, Failure> {
     let status = response.status();
-    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+    let comes_too_early = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    if comes_too_early || status.is_server_error() {
         let seconds = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
         return Err(Failure::Busy { status: status.as_u16(), retry_after: seconds.map(Duration::from_secs) });
     }

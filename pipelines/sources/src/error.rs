@@ -53,7 +53,7 @@ pub enum SourceError {
         /// What the last attempt ended with.
         source: reqwest::Error,
     },
-    /// The collector answered that it is full or not ready, again and again.
+    /// The collector answered that it is full, not ready or broken, again and again.
     #[error("{url} answered {status} to {attempts} attempts")]
     Busy {
         /// The address that was tried.
@@ -98,12 +98,12 @@ impl SourceError {
     /// `Conflict` when the collector's state contradicts the request, `Internal` for a broken contract.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            SourceError::Refused { status: 409, .. } => ErrorKind::Conflict,
             SourceError::ReadFile { .. }
             | SourceError::MissingColumn { .. }
             | SourceError::Settings { .. }
-            | SourceError::CollectorAddress { .. } => ErrorKind::Invalid,
-            SourceError::Refused { status: 409, .. } => ErrorKind::Conflict,
-            SourceError::Refused { .. } => ErrorKind::Invalid,
+            | SourceError::CollectorAddress { .. }
+            | SourceError::Refused { .. } => ErrorKind::Invalid,
             SourceError::Unreachable { .. } | SourceError::Busy { .. } | SourceError::NotCommitted { .. } => {
                 ErrorKind::Unavailable
             }

@@ -7,6 +7,8 @@
 mod bench_events;
 mod collector;
 mod error;
+#[cfg(test)]
+mod fake_collector;
 mod import;
 mod simulator;
 mod waterloo;

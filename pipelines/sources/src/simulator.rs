@@ -53,7 +53,7 @@ pub async fn simulate(
     settings.check()?;
     let collector = Collector::new(collector)?;
     let events_url = collector.url("v1/events")?;
-    let run_start_ms = clock.now_ms();
+    let began_ms = clock.now_ms();
     let run = Run {
         sender: Sender {
             collector,
@@ -61,13 +61,9 @@ pub async fn simulate(
             clock,
             permits: Arc::new(Semaphore::new(settings.concurrent_requests)),
         },
-        run_start_ms,
-        now_ms: run_start_ms,
-        arrivals: Arrivals {
-            rng: random::generator(settings.seed, 0, "arrivals"),
-            next_ms: run_start_ms as f64,
-            index: 0,
-        },
+        began_ms,
+        now_ms: began_ms,
+        arrivals: Arrivals { rng: random::generator(settings.seed, 0, "arrivals"), next_ms: began_ms as f64, index: 0 },
         queue: BinaryHeap::new(),
         running: HashMap::new(),
         requests: JoinSet::new(),
@@ -111,7 +107,7 @@ struct Sent {
 struct Run {
     settings: SimulatorSettings,
     sender: Sender,
-    run_start_ms: i64,
+    began_ms: i64,
     /// The clock as last read; it never goes back here.
     now_ms: i64,
     arrivals: Arrivals,
@@ -162,7 +158,7 @@ impl Run {
             && self.running.len() < self.settings.concurrent_sessions
         {
             let session = self.arrivals.index;
-            let plan = plan_session(&self.settings, self.run_start_ms, session);
+            let plan = plan_session(&self.settings, self.began_ms, session);
             let mut deliveries_left = 0;
             for (batch, planned) in plan.batches.iter().enumerate() {
                 for (copy, at_ms) in planned.deliveries_ms.iter().enumerate() {

@@ -170,9 +170,8 @@ fn read_chunks(path: &Path, bytes: &[u8]) -> Result<Result<Vec<Chunk>, (u64, Str
 
 fn chunk(fields: &[String; 6]) -> Result<Chunk, String> {
     let [representation, wait, bitrate, duration, width, height] = fields;
-    let representation_index = representation
-        .parse()
-        .map_err(|_| format!("representation_index `{representation}` is not a whole number"))?;
+    let representation_index =
+        representation.parse().map_err(|_| format!("representation_index `{representation}` is not a whole number"))?;
     let duration_s = number("chunk_duration", duration, MAX_DURATION_S)?;
     if duration_s == 0.0 {
         return Err("chunk_duration is 0".to_owned());
@@ -309,6 +308,7 @@ impl FileHasher {
 
 /// The named columns of a CSV file, line by line.
 struct Table<'a, const N: usize> {
+    bytes: &'a [u8],
     reader: csv::Reader<&'a [u8]>,
     header_fields: usize,
     columns: [usize; N],
@@ -327,20 +327,20 @@ impl<'a, const N: usize> Table<'a, N> {
                 .position(|field| field.trim_ascii() == name.as_bytes())
                 .ok_or_else(|| SourceError::MissingColumn { path: path.to_owned(), column: name })?;
         }
-        Ok(Self { reader, header_fields: header.len(), columns, record: ByteRecord::new() })
+        Ok(Self { bytes, reader, header_fields: header.len(), columns, record: ByteRecord::new() })
     }
 
     /// The next line's number in the file and its fields, or the reason why it has none.
-    #[expect(clippy::type_complexity, reason = "the two layers are read once, above")]
     fn next_line(&mut self) -> Option<(u64, Result<[String; N], String>)> {
-        let at = self.reader.position().line();
+        // Empty lines are skipped, but the reader's position is before them; people count them.
+        let at = self.reader.position().clone();
+        let rest = self.bytes.get(at.byte() as usize..).unwrap_or_default();
+        let empty_lines = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|b| **b == b'\n').count();
+        let line = at.line() + empty_lines as u64;
         match self.reader.read_byte_record(&mut self.record) {
             Ok(false) => None,
-            Ok(true) => {
-                let line = self.record.position().map_or(at, csv::Position::line);
-                Some((line, self.fields()))
-            }
-            Err(error) => Some((at, Err(error.to_string()))),
+            Ok(true) => Some((line, self.fields())),
+            Err(error) => Some((line, Err(error.to_string()))),
         }
     }
 

@@ -55,7 +55,7 @@ pub trait ShardState: Send {
     fn pending_bytes(&self) -> usize;
 
     /// The uncommitted deltas of the current epoch, all of them, if they changed since the last call.
-    fn live(&mut self) -> Option<Vec<u8>>;
+    fn live(&mut self, epoch: u64) -> Option<Vec<u8>>;
 
     /// Ends the epoch: hands over its rows and the snapshot. With `last`, open state is written out as rows, too: no
     /// more records will come to this process.
@@ -76,6 +76,8 @@ pub struct Frozen {
     pub new_segments: Vec<(String, Vec<u8>)>,
     /// All the segments that the snapshot refers to.
     pub segments: Vec<String>,
+    /// The final deltas of the epoch for the live view.
+    pub live: Option<Vec<u8>>,
     /// Records to publish once the epoch is in the lake: (topic, record), in order.
     pub outgoing: Vec<(String, NewRecord)>,
     /// Event time that has passed (ms since the epoch).

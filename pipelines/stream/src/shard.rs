@@ -99,7 +99,7 @@ impl Shard {
         let mut in_flight: Option<InFlight> = None;
         while !self.stop.load(Ordering::Acquire) && !self.runtime.has_failed() {
             let read = self.read(state.as_mut(), &mut at)?;
-            self.publish_live(state.as_mut(), &mut at, false)?;
+            self.publish_due(state.as_mut(), &mut at)?;
             if let Some(waiting) = &in_flight {
                 match waiting.try_recv() {
                     Ok(result) => {
@@ -218,15 +218,25 @@ impl Shard {
         Ok(true)
     }
 
-    fn publish_live(&self, state: &mut dyn ShardState, at: &mut Position, now: bool) -> Result<(), StreamError> {
+    fn publish_due(&self, state: &mut dyn ShardState, at: &mut Position) -> Result<(), StreamError> {
         let Some(topic) = &self.settings.live_topic else { return Ok(()) };
         let now_ms = self.clock.now_ms();
-        if !now && now_ms - at.live_published_ms < self.settings.live_interval_ms {
+        if now_ms - at.live_published_ms < self.settings.live_interval_ms {
             return Ok(());
         }
         at.live_published_ms = now_ms;
-        let Some(payload) = state.live() else { return Ok(()) };
-        let header = RecordHeader { record_type: RecordType::LiveDeltas, received_at_ms: now_ms, event_count: 0 };
+        match state.live(at.epoch + 1) {
+            Some(payload) => self.publish(topic, payload, at),
+            None => Ok(()),
+        }
+    }
+
+    fn publish(&self, topic: &str, payload: Vec<u8>, at: &mut Position) -> Result<(), StreamError> {
+        let header = RecordHeader {
+            record_type: RecordType::LiveDeltas,
+            received_at_ms: self.clock.now_ms(),
+            event_count: 0,
+        };
         let route = Route::Key(self.id.to_string().into_bytes().into());
         let record = NewRecord { route, header, payload: payload.into() };
         match self.commit.handle.block_on(self.commit.log.append(topic, vec![record])) {
@@ -254,7 +264,10 @@ impl Shard {
         self.wait_for_committer()?;
         let epoch = at.epoch + 1;
         let frozen_at_ms = self.clock.now_ms();
-        let frozen = state.freeze(epoch, last, io)?;
+        let mut frozen = state.freeze(epoch, last, io)?;
+        if let (Some(topic), Some(payload)) = (&self.settings.live_topic, frozen.live.take()) {
+            self.publish(topic, payload, at)?;
+        }
         let (sender, receiver) = sync_channel(1);
         if last && !at.changed && frozen.tables.is_empty() {
             let _ = sender.send(Ok(())); // nothing happened since the last epoch

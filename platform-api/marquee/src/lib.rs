@@ -1,1 +1,70 @@
-//! Placeholder.
+//! The binary's inside: settings, wiring, sub-commands. The only place where adapters are chosen and built.
+
+mod cli;
+mod commands;
+mod failure;
+mod home;
+mod live_reader;
+mod services;
+mod settings;
+mod tables_output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command, LakeCommand, ImportCommand, BenchCommand};
+pub use failure::Failure;
+
+/// Runs the command line of this process and reports failure as one sentence on stderr.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    init_logs(cli.verbose);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("marquee: {failure}");
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let loaded = settings::load(&cli)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::unavailable(format!("cannot start the I/O threads: {e}")))?;
+    match cli.command {
+        Command::Config { json } => commands::config::run(&loaded, json),
+        Command::Up => commands::up::run(&runtime, &loaded.settings),
+        Command::Demo(options) => commands::demo::run(&runtime, &loaded.settings, &options),
+        Command::Import { source: ImportCommand::Waterloo { dir, json } } => {
+            commands::import::waterloo(&runtime, &loaded.settings, &dir, json)
+        }
+        Command::Lake { command: LakeCommand::Tables { json } } => {
+            commands::lake::tables(&runtime, &loaded.settings, json)
+        }
+        Command::Lake { command: LakeCommand::Sql { query, format } } => {
+            commands::lake::sql(&runtime, &loaded.settings, &query, format)
+        }
+        Command::Bench { command: BenchCommand::Stream(options) } => commands::bench::stream(&runtime, &options),
+    }
+}
+
+fn init_logs(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info,datafusion=warn,deltalake=warn,delta_kernel=warn",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RUST_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

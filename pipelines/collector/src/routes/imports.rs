@@ -168,8 +168,9 @@ pub(super) async fn post_finish(
 fn parse_finish(bytes: &[u8]) -> Result<Finish, Refusal> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let finish: Finish = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        Refusal::field(if path == "." { "body".to_owned() } else { path }, error.inner().to_string())
+        // Without a field to blame the path is `.` (the whole) or `?` (a key that did not end).
+        let path = Some(error.path().to_string()).filter(|path| !matches!(path.as_str(), "." | "?"));
+        Refusal::field(path.unwrap_or_else(|| "body".to_owned()), error.inner().to_string())
     })?;
     deserializer.end().map_err(|_| Refusal::field("body", "has something after its end"))?;
     Ok(finish)

@@ -1,6 +1,8 @@
 //! One viewer and one player: what they do from play request to end, as events in player time, with the truth counted
 //! alongside. Behaviours follow each other and never overlap, so every instant has one state beyond dispute.
 
+use std::ops::RangeInclusive;
+
 use marquee_events::proto::view_event::Payload;
 use marquee_events::proto::{
     AdEnd, AdStart, Background, Error, FirstFrame, Foreground, Heartbeat, Pause, PlayRequested, RebufferEnd,
@@ -147,8 +149,8 @@ impl Player<'_> {
         self.wait(startup_ms - before_ms);
         self.rendition();
         self.counts.outcome = Outcome::Played;
-        // Counted by `enter`: the state's time up to here is known only there.
         self.enter(State::Playing, Payload::FirstFrame(FirstFrame {}));
+        // The time up to the first frame is known only now that the event is counted.
         self.counts.startup_ms = (!self.interrupted).then_some(self.counts.startup_state_ms);
         self.amend_last_counts();
     }
@@ -275,7 +277,7 @@ impl Player<'_> {
         }
     }
 
-    fn wait_within(&mut self, range: &std::ops::RangeInclusive<i64>) {
+    fn wait_within(&mut self, range: &RangeInclusive<i64>) {
         let duration_ms = self.rng.random_range(range.clone());
         self.wait(duration_ms);
     }

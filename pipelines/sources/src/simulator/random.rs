@@ -1,8 +1,9 @@
 //! Draws from seeded generators. Each purpose has a generator of its own, so that a new draw for one moves no other.
 
+use std::ops::RangeInclusive;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::ops::RangeInclusive;
 
 /// The generator for one purpose of one session.
 pub(crate) fn generator(seed: u64, index: u64, purpose: &str) -> StdRng {

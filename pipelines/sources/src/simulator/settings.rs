@@ -196,9 +196,7 @@ impl SimulatorSettings {
                 return refuse(setting, format!("{value} is less than 1"));
             }
         }
-        for (setting, value) in
-            [("arrival_gap_ms", self.arrival_gap_ms), ("startup_median_ms", b.startup_median_ms)]
-        {
+        for (setting, value) in [("arrival_gap_ms", self.arrival_gap_ms), ("startup_median_ms", b.startup_median_ms)] {
             if !value.is_finite() || value < 0.0 {
                 return refuse(setting, format!("{value} is no length of time"));
             }

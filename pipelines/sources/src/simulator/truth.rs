@@ -119,7 +119,7 @@ pub struct Truth {
     pub dead_letters: DeadLetters,
     /// Events that were never sent: holes in the sequence, all of them heartbeats.
     pub lost_events: u64,
-    /// Attempts whose answer was lost and that were made again. Each may have been accepted too, so that the counts of
+    /// Attempts that failed without saying whether they were accepted, and were made again. Each may have been accepted too, so that the counts of
     /// events above (but not `distinct_events`) are exact only when this is 0.
     pub unsure_attempts: u64,
     /// Distinct (session, player instance).
@@ -177,8 +177,6 @@ impl Truth {
 
     /// Puts the sessions in the order of their names: the order in which they ended is an accident.
     pub(crate) fn sort_sessions(&mut self) {
-        self.per_session.sort_by(|a, b| {
-            (&a.session_id, &a.player_instance).cmp(&(&b.session_id, &b.player_instance))
-        });
+        self.per_session.sort_by(|a, b| (&a.session_id, &a.player_instance).cmp(&(&b.session_id, &b.player_instance)));
     }
 }

@@ -1,0 +1,69 @@
+# The way in: `make demo` and `make test` do all of their own set-up. The logic is in scripts/.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.NOTPARALLEL:
+# A jobserver that reaches cargo half-open makes it complain: cargo counts the cores itself.
+unexport MAKEFLAGS
+
+# rustup puts itself here; a shell that was open before does not know yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# Outside the checkout, so that clones share what is built and a fresh one starts warm.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee/target
+# Arguments for what a target runs.
+ARGS ?=
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\n'; printf '  %s\n' 'ARGS="…"          arguments for demo, demo-once and bench' \
+	  'MARQUEE_DATA      folder with waterloo-sqoe4/, for the tests on real data' \
+	  'CARGO_TARGET_DIR  where cargo builds, now $(CARGO_TARGET_DIR)'
+
+.PHONY: demo
+demo: ## build and run the whole loop with simulated viewers, until Ctrl-C
+	@scripts/demo.sh $(ARGS)
+
+.PHONY: demo-once
+demo-once: ## the same for one round, with a summary at the end
+	@scripts/demo.sh --once $(ARGS)
+
+.PHONY: test
+test: ## everything that must pass: format, lints, tests, oracles, dependencies
+	@scripts/checks.sh
+
+.PHONY: build
+build: ## build the binary and print its path
+	@scripts/build.sh
+
+.PHONY: setup-test
+setup-test: ## only what `test` needs on this machine: system packages and .venv
+	@scripts/checks.sh packages python
+
+.PHONY: lint
+lint: ## check format and lints
+	@scripts/checks.sh format clippy
+
+.PHONY: fmt
+fmt: ## format the Rust code
+	@cargo fmt --all
+
+.PHONY: audit
+audit: ## check licences, advisories and sources of the dependencies (needs cargo-deny)
+	@cargo deny --locked check
+
+.PHONY: generate
+generate: ## write the generated files anew
+	@UPDATE_GENERATED=1 cargo test -p marquee-it --locked tidy
+
+.PHONY: bench
+bench: ## measure the streaming path in both record formats: JSON on stdout
+	@scripts/bench.sh $(ARGS)
+
+.PHONY: doc
+doc: ## build the API documentation
+	@cargo doc --workspace --no-deps --locked
+
+.PHONY: clean-home
+clean-home: ## remove ./marquee-data, after asking
+	@scripts/clean-home.sh

@@ -1,0 +1,97 @@
+//! Job `playback`: decodes once, writes bronze, dead letters, session revisions and minute deltas in the same epoch.
+//!
+//! One instance reads players' events (clock correction, a horizon for late data, sessions closed by silence), another
+//! reads imports (times as they are, sessions closed by the end of the input). `shard.rs` has the order of things.
+
+mod bronze;
+mod closed_index;
+mod cubes;
+mod flat;
+mod refold;
+mod rules;
+mod session;
+mod session_rows;
+mod shard;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, TimestampMicrosecondArray};
+use marquee_lake::{TableSpec, tables};
+use marquee_stream::{Job, ShardId, ShardState, StreamError};
+
+pub use cubes::{CellDimensions, Cube};
+
+use shard::PlaybackShard;
+
+/// Events older than the watermark by more than this go to `late_events` (ms).
+pub const HORIZON_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The watermark trails the latest event time by this (ms).
+pub const WATERMARK_DELAY_MS: i64 = 30_000;
+
+/// Open sessions that changed are written as rows this often (ms), so that SQL sees who is watching.
+const OPEN_REVISION_INTERVAL_MS: i64 = 60_000;
+
+/// What kind of input an instance reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaybackMode {
+    /// Players, now.
+    Live,
+    /// Imported sessions of any time.
+    Import,
+}
+
+/// The job.
+#[derive(Debug)]
+pub struct Playback {
+    mode: PlaybackMode,
+}
+
+impl Playback {
+    /// An instance of the job.
+    pub fn new(mode: PlaybackMode) -> Self {
+        Self { mode }
+    }
+}
+
+impl Job for Playback {
+    fn name(&self) -> &'static str {
+        "playback"
+    }
+
+    fn describe(&self) -> String {
+        let (decode, until, late) = match self.mode {
+            PlaybackMode::Live => ("decode, correct clocks", "timers", "\n     -> late_events (24 h horizon)"),
+            PlaybackMode::Import => ("decode", "until end of input", ""),
+        };
+        format!(
+            "playback: {decode}\n  -> events (bronze, every row)\n  -> dead_letters\n  \
+             -> fold by (session_id, player_instance): reorder, holes, {until}\n     \
+             -> session_revisions\n     -> qoe_minutes, qoe-live{late}"
+        )
+    }
+
+    fn snapshot_version(&self) -> u32 {
+        1
+    }
+
+    fn replay_table(&self) -> &'static TableSpec {
+        &tables::EVENTS
+    }
+
+    fn start_shard(&self, shard: &ShardId, snapshot: Option<&[u8]>) -> Result<Box<dyn ShardState>, StreamError> {
+        Ok(Box::new(PlaybackShard::start(self.mode, shard, snapshot)?))
+    }
+}
+
+/// UTC date of an instant (ms since the epoch) as `YYYY-MM-DD`; instants that no calendar has fall on its edges.
+fn date_of(ms: i64) -> String {
+    let instant = chrono::DateTime::from_timestamp_millis(ms).unwrap_or(chrono::DateTime::UNIX_EPOCH);
+    instant.format("%Y-%m-%d").to_string()
+}
+
+/// A UTC timestamp column of instants in ms since the epoch.
+fn timestamps(ms: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    let micros = ms.map(|ms| ms.map(|ms| ms.saturating_mul(1000)));
+    Arc::new(TimestampMicrosecondArray::from_iter(micros).with_timezone("UTC"))
+}

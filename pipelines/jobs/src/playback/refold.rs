@@ -1,0 +1,195 @@
+//! Folds a session anew from its bronze rows: takes back what the old fold added to the minutes, adds what the new one
+//! adds. Rows decide alone, so any order of arrival ends in the same numbers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use marquee_events::{CONTEXT_FIELDS, PayloadKind};
+use marquee_lake::tables;
+use marquee_qoe::{Retract, SessionFold};
+
+use super::bronze::StoredRow;
+use super::cubes::{CellIds, Cubes};
+use super::session::{CloseReason, Context, Session};
+
+/// Rows of one session: earlier epochs and this one.
+pub(crate) type SessionRows = Vec<StoredRow>;
+
+/// Folds `session` anew. `was_closed` says that the old fold was closed. The session keeps its revision, its clock and
+/// its epochs.
+pub(crate) fn refold(
+    session: &mut Session,
+    rows: &SessionRows,
+    was_closed: bool,
+    watermark_ms: Option<i64>,
+    cubes: &mut Cubes,
+) {
+    retract(session, rows, was_closed, cubes);
+    let winners = winners(rows.iter());
+    let mut fresh = Session::new(&session.session_id, &session.player_instance);
+    for row in rows {
+        let winner = winners[&row.sequence];
+        if row.event_id != winner.event_id {
+            fresh.conflicts += 1;
+        } else if !std::ptr::eq(row, winner) {
+            fresh.duplicates += 1;
+        }
+    }
+    for row in winners.values() {
+        if fresh.needs_context() && row.sequence == fresh.next_sequence {
+            begin(&mut fresh, &row.context, cubes);
+        }
+        let ids = fresh.cells.unwrap_or_default();
+        fresh.offer(&row.incoming(), &row.context, &mut cubes.sink(ids));
+    }
+    let late_events = session.late_events + rows.iter().filter(|row| !row.folded).count() as u64;
+    fresh.clock_shift_ms = session.clock_shift_ms;
+    fresh.revision = session.revision;
+    fresh.late_events = late_events;
+    fresh.bronze_epochs = std::mem::take(&mut session.bronze_epochs);
+    fresh.changed = true;
+    *session = fresh;
+    advance(session, watermark_ms, cubes);
+}
+
+/// Sets the context of the first folded event and with it the cells.
+pub(crate) fn begin(session: &mut Session, context: &Context, cubes: &mut Cubes) {
+    session.adopt_context(context);
+    session.cells = Some(cubes.cell_ids(|field| context.get(field)));
+}
+
+/// Gives up holes and closes the session as far as the watermark says; without one (an import) nothing ends.
+pub(crate) fn advance(session: &mut Session, watermark_ms: Option<i64>, cubes: &mut Cubes) {
+    let Some(watermark_ms) = watermark_ms else {
+        // Only the bound of the buffer gives up holes.
+        while session.hole_is_over(Some(i64::MIN)) {
+            skip_hole(session, cubes);
+        }
+        return;
+    };
+    while session.hole_is_over(Some(watermark_ms)) {
+        skip_hole(session, cubes);
+    }
+    let is_over = session.fold.event_count > 0 && watermark_ms >= session.fold.last_time_ms + session.fold.gap_ms();
+    if is_over && session.closed.is_none() {
+        let ids = session.cells.unwrap_or_default();
+        session.close(CloseReason::Gap, &mut cubes.sink(ids));
+    }
+}
+
+/// Gives up the first hole, whatever the watermark.
+pub(crate) fn skip_hole(session: &mut Session, cubes: &mut Cubes) {
+    if let Some(context) = session.first_waiting_context() {
+        begin(session, &context, cubes);
+    }
+    let ids = session.cells.unwrap_or_default();
+    session.skip_hole(&mut cubes.sink(ids));
+}
+
+/// Takes back what the fold of the rows known before has added.
+fn retract(session: &Session, rows: &SessionRows, was_closed: bool, cubes: &mut Cubes) {
+    let before = winners(rows.iter().filter(|row| row.folded && row.sequence < session.next_sequence));
+    let Some(first) = before.values().next() else { return };
+    let ids: CellIds = cubes.cell_ids(|field| first.context.get(field));
+    let mut sink = cubes.sink(ids);
+    let mut minutes = Retract(&mut sink);
+    let mut fold = SessionFold::default();
+    for row in before.values() {
+        let event = row.incoming();
+        fold.apply(event.time_ms, event.media_time_ms, &event.payload.payload(), &mut minutes);
+    }
+    if was_closed {
+        fold.close(&mut minutes);
+    }
+    debug_assert!(
+        session.fold.event_count == 0 || session.fold == fold,
+        "bronze tells another story than the state of {}: {fold:?} {:?}",
+        session.session_id,
+        session.fold
+    );
+}
+
+/// Of the rows of each sequence the one with the least id, of these the first to arrive.
+fn winners<'a>(rows: impl Iterator<Item = &'a StoredRow>) -> BTreeMap<u64, &'a StoredRow> {
+    let mut winners: BTreeMap<u64, &StoredRow> = BTreeMap::new();
+    let rank = |row: &StoredRow| (row.event_id.clone(), row.offset, row.index);
+    for row in rows {
+        let winner = winners.entry(row.sequence).or_insert(row);
+        if rank(row) < rank(winner) {
+            *winner = row;
+        }
+    }
+    winners
+}
+
+/// The rows of a batch of table `events`, those past the horizon left out.
+pub(crate) fn stored_rows(batch: &RecordBatch) -> Vec<((String, String), StoredRow)> {
+    let column = |name: &str| batch.column(tables::EVENTS.index_of(name));
+    let text = |name: &'static str| column(name).as_string::<i32>();
+    let int = |name: &'static str| column(name).as_primitive::<Int64Type>();
+    let (session_id, player_instance) = (text("session_id"), text("player_instance"));
+    let (offset, index) = (int("offset"), column("index").as_primitive::<Int32Type>());
+    let (sequence, event_id, kind) = (int("sequence"), text("event_id"), text("type"));
+    let event_time = column("event_time").as_primitive::<TimestampMicrosecondType>();
+    let (media_time_ms, is_late) = (int("media_time_ms"), column("is_late").as_boolean());
+    let contexts: Vec<_> = CONTEXT_FIELDS.iter().map(|name| text(name)).collect();
+    let text_or_empty = |name: &'static str, row: usize| {
+        let array = text(name);
+        if array.is_null(row) { String::new() } else { array.value(row).to_owned() }
+    };
+    let int_or_zero = |name: &'static str, row: usize| {
+        let array = int(name);
+        if array.is_null(row) { 0 } else { array.value(row) as u64 }
+    };
+    let small_or_zero = |name: &'static str, row: usize| {
+        let array = column(name).as_primitive::<Int32Type>();
+        if array.is_null(row) { 0 } else { array.value(row) as u64 }
+    };
+    let flag = |name: &'static str, row: usize| {
+        let array = column(name).as_boolean();
+        u64::from(!array.is_null(row) && array.value(row))
+    };
+    (0..batch.num_rows())
+        .filter(|row| !is_late.value(*row))
+        .map(|row| {
+            let kind = PayloadKind::from_name(kind.value(row)).expect("only known kinds are written");
+            let numbers = match kind {
+                PayloadKind::Rendition => {
+                    [int_or_zero("bitrate_bps", row), small_or_zero("width_px", row), small_or_zero("height_px", row)]
+                }
+                PayloadKind::Error => [flag("fatal", row), flag("business", row), 0],
+                PayloadKind::Heartbeat => [
+                    int_or_zero("buffer_ms", row),
+                    int_or_zero("throughput_bps", row),
+                    int_or_zero("dropped_frames", row),
+                ],
+                _ => [0; 3],
+            };
+            let texts = if kind == PayloadKind::Rendition {
+                ["representation_id", "codec", "rendition_cdn"].map(|name| text_or_empty(name, row))
+            } else {
+                [text_or_empty("detail", row), String::new(), String::new()]
+            };
+            let context = contexts
+                .iter()
+                .map(|array| if array.is_null(row) { String::new() } else { array.value(row).to_owned() });
+            let stored = StoredRow {
+                offset: offset.value(row) as u64,
+                index: index.value(row) as u32,
+                sequence: sequence.value(row) as u64,
+                event_id: if event_id.is_null(row) { String::new() } else { event_id.value(row).to_owned() },
+                time_ms: event_time.value(row).div_euclid(1000),
+                media_time_ms: (!media_time_ms.is_null(row)).then(|| media_time_ms.value(row)),
+                kind,
+                texts,
+                numbers,
+                context: Arc::new(Context(context.collect())),
+                folded: true,
+            };
+            ((session_id.value(row).to_owned(), player_instance.value(row).to_owned()), stored)
+        })
+        .collect()
+}

@@ -1,0 +1,57 @@
+//! The rules that an event must keep to be used at all; who breaks one goes to dead letters with its name. They look
+//! only at the record, never at the present, so that a replay decides the same.
+
+use marquee_events::{EventView, FUTURE_LIMIT_MS, MAX_ID_BYTES, PayloadView};
+
+/// A session of a year of heartbeats every second stays below this.
+const MAX_SEQUENCE: u64 = 1 << 32;
+
+/// Ten times what 16K video needs (bit/s): sums of bitrate × ms stay within 64 bits.
+const MAX_BITRATE_BPS: u64 = 10_000_000_000;
+
+/// Playheads beyond a year are no playheads (ms).
+const MAX_MEDIA_TIME_MS: i64 = 366 * 24 * 60 * 60 * 1000;
+
+/// The rule that an event breaks: (reason, detail). `shift_ms` corrects its clock.
+pub(crate) fn broken_rule(event: &EventView<'_>, shift_ms: i64, received_at_ms: i64) -> Option<(&'static str, String)> {
+    let Some(payload) = &event.payload else {
+        return Some(("unknown_payload", "the event has no payload of a known kind".to_owned()));
+    };
+    if event.sequence >= MAX_SEQUENCE {
+        return Some(("sequence_out_of_range", format!("sequence {} is not below {MAX_SEQUENCE}", event.sequence)));
+    }
+    if event.event_id.len() > MAX_ID_BYTES {
+        return Some(("text_too_long", format!("event_id has {} bytes", event.event_id.len())));
+    }
+    let time_ms = event.event_time_ms.saturating_add(shift_ms);
+    if event.event_time_ms <= 0 || time_ms <= 0 {
+        return Some(("bad_time", format!("event_time_ms {} is not after 1970", event.event_time_ms)));
+    }
+    if time_ms > received_at_ms.saturating_add(FUTURE_LIMIT_MS) {
+        let ahead_ms = time_ms - received_at_ms;
+        return Some(("future_time", format!("event_time is {ahead_ms} ms ahead of the collector's clock")));
+    }
+    if event.media_time_ms.is_some_and(|ms| !(-MAX_MEDIA_TIME_MS..=MAX_MEDIA_TIME_MS).contains(&ms)) {
+        return Some(("media_time_out_of_range", format!("media_time_ms {:?}", event.media_time_ms)));
+    }
+    let texts: [&str; 3] = match payload {
+        PayloadView::Rendition { bitrate_bps, .. } if *bitrate_bps > MAX_BITRATE_BPS => {
+            return Some(("bitrate_out_of_range", format!("bitrate_bps {bitrate_bps} is above {MAX_BITRATE_BPS}")));
+        }
+        PayloadView::Heartbeat { throughput_bps, .. } if i64::try_from(*throughput_bps).is_err() => {
+            return Some(("throughput_out_of_range", format!("throughput_bps {throughput_bps}")));
+        }
+        PayloadView::Rendition { representation_id, codec, cdn, width, height, .. } => {
+            if i32::try_from(*width).is_err() || i32::try_from(*height).is_err() {
+                return Some(("picture_out_of_range", format!("{width} × {height} px")));
+            }
+            [representation_id, codec, cdn]
+        }
+        PayloadView::AdStart { ad_id: text }
+        | PayloadView::Error { code: text, .. }
+        | PayloadView::SessionEnd { reason: text } => [text, "", ""],
+        _ => [""; 3],
+    };
+    let longest = texts.into_iter().map(str::len).max().unwrap_or_default();
+    (longest > MAX_ID_BYTES).then(|| ("text_too_long", format!("a text of the payload has {longest} bytes")))
+}

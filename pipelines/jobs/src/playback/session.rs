@@ -1,0 +1,315 @@
+//! The keyed state of one session: the fold, the reorder buffer in front of it, the holes behind it.
+//!
+//! Events fold in sequence order. One that comes early waits in the buffer; a hole is given up when the watermark
+//! passes the event behind it. One that comes behind the fold point is a duplicate when its id is remembered; anything
+//! else (a straggler into a hole, another id for a folded sequence, an id too old to be remembered) marks the session
+//! to be folded anew from its bronze rows at the end of the epoch, which decides exactly.
+
+use std::collections::VecDeque;
+
+use marquee_events::ContextView;
+use marquee_qoe::{MinuteSink, SessionFold};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::cubes::CellIds;
+use super::flat::Flat;
+
+/// Early events that wait at most; with more, the first hole is given up: a player that lost so many events in a row
+/// will hardly send them.
+const MAX_BUFFERED: usize = 1024;
+
+/// Ids of so many folded events are remembered: retries repeat the last batch or two, of about twenty events each.
+const REMEMBERED_IDS: usize = 64;
+
+/// A context that outlives its record: the fields in the order of `CONTEXT_FIELDS`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Context(pub(crate) Vec<String>);
+
+impl Context {
+    pub(crate) fn of(view: &ContextView<'_>) -> Self {
+        Self(view.fields().iter().map(|field| field.to_string()).collect())
+    }
+
+    /// The value of a field; empty when unknown.
+    pub(crate) fn get(&self, field: &str) -> &str {
+        let index = marquee_events::CONTEXT_FIELDS.iter().position(|name| *name == field);
+        index.and_then(|index| self.0.get(index)).map(String::as_str).unwrap_or_default()
+    }
+}
+
+/// Why a session is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum CloseReason {
+    Ended,
+    Gap,
+    EndOfInput,
+}
+
+impl CloseReason {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            CloseReason::Ended => "ended",
+            CloseReason::Gap => "gap",
+            CloseReason::EndOfInput => "end_of_input",
+        }
+    }
+}
+
+/// An event for the fold: what [`Session::offer`] takes and the buffer keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) sequence: u64,
+    pub(crate) event_id: &'a str,
+    pub(crate) time_ms: i64,
+    pub(crate) media_time_ms: Option<i64>,
+    pub(crate) payload: Flat<'a>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Buffered {
+    sequence: u64,
+    event_id: String,
+    time_ms: i64,
+    media_time_ms: Option<i64>,
+    kind: u8,
+    texts: [String; 3],
+    numbers: [u64; 3],
+    context: Option<Context>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Folded, or waiting in the buffer.
+    Taken,
+    /// Here before, or another id for a sequence that waits.
+    Again,
+    /// Behind the fold point and not remembered: the session has to be folded anew.
+    Behind,
+}
+
+/// A session's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    pub(crate) session_id: String,
+    pub(crate) player_instance: String,
+    /// Of the first folded event.
+    pub(crate) context: Context,
+    pub(crate) fold: SessionFold,
+    /// The fold point: every lower sequence is folded or in a hole.
+    pub(crate) next_sequence: u64,
+    /// Sequences that were given up, as inclusive ranges.
+    pub(crate) holes: Vec<(u64, u64)>,
+    buffer: VecDeque<Buffered>,
+    /// (sequence, hash of the id) of the last folded events, in order.
+    remembered: VecDeque<(u64, u32)>,
+    pub(crate) clock_shift_ms: i64,
+    pub(crate) revision: u64,
+    /// Changed since its last row.
+    pub(crate) changed: bool,
+    pub(crate) closed: Option<CloseReason>,
+    pub(crate) duplicates: u64,
+    pub(crate) conflicts: u64,
+    pub(crate) late_events: u64,
+    /// Epochs that hold its bronze rows.
+    pub(crate) bronze_epochs: Vec<u64>,
+    /// Its first bronze row of this epoch that the fold has not seen: it will be folded anew.
+    #[serde(skip)]
+    pub(crate) refold_from_row: Option<u32>,
+    /// The input ended while it waited to be folded anew.
+    #[serde(skip)]
+    pub(crate) input_ended: bool,
+    /// Its cells in this process.
+    #[serde(skip)]
+    pub(crate) cells: Option<CellIds>,
+}
+
+impl Session {
+    pub(crate) fn new(session_id: &str, player_instance: &str) -> Self {
+        Self {
+            session_id: session_id.to_owned(),
+            player_instance: player_instance.to_owned(),
+            context: Context::default(),
+            fold: SessionFold::default(),
+            next_sequence: 0,
+            holes: Vec::new(),
+            buffer: VecDeque::new(),
+            remembered: VecDeque::new(),
+            clock_shift_ms: 0,
+            revision: 0,
+            changed: false,
+            closed: None,
+            duplicates: 0,
+            conflicts: 0,
+            late_events: 0,
+            bronze_epochs: Vec::new(),
+            refold_from_row: None,
+            input_ended: false,
+            cells: None,
+        }
+    }
+
+    /// The time at which the watermark has to look at it again.
+    pub(crate) fn deadline_ms(&self) -> Option<i64> {
+        let hole = self.buffer.front().map(|event| event.time_ms);
+        let gap = (self.closed.is_none() && self.fold.event_count > 0)
+            .then(|| self.fold.last_time_ms + self.fold.gap_ms());
+        match (hole, gap) {
+            (Some(hole), Some(gap)) => Some(hole.min(gap)),
+            (hole, gap) => hole.or(gap),
+        }
+    }
+
+    /// Whether folding `context` would be the first: then the session's cells have to be known.
+    pub(crate) fn needs_context(&self) -> bool {
+        self.fold.event_count == 0
+    }
+
+    /// The context that the fold will take when `sequence` with `context` comes: the waiting event's if it is lower.
+    pub(crate) fn adopt_context(&mut self, context: &Context) {
+        self.context = context.clone();
+    }
+
+    /// Takes an event in. The caller has set `context` and `cells` before the first one folds.
+    pub(crate) fn offer(&mut self, event: &Incoming<'_>, context: &Context, minutes: &mut impl MinuteSink) -> Offer {
+        if event.sequence < self.next_sequence {
+            return self.behind(event);
+        }
+        if event.sequence > self.next_sequence {
+            return self.wait(event, context);
+        }
+        self.fold_event(event, minutes);
+        self.fold_waiting(minutes);
+        Offer::Taken
+    }
+
+    fn behind(&mut self, event: &Incoming<'_>) -> Offer {
+        let known = self.remembered.binary_search_by_key(&event.sequence, |(sequence, _)| *sequence);
+        match known {
+            Ok(at) if self.remembered[at].1 == id_hash(event.event_id) => {
+                self.duplicates += 1;
+                self.changed = true;
+                Offer::Again
+            }
+            _ => Offer::Behind,
+        }
+    }
+
+    /// Keeps an early event; of two for one sequence the one with the least id.
+    fn wait(&mut self, event: &Incoming<'_>, context: &Context) -> Offer {
+        let needs_context = self.needs_context();
+        let buffered = || Buffered {
+            sequence: event.sequence,
+            event_id: event.event_id.to_owned(),
+            time_ms: event.time_ms,
+            media_time_ms: event.media_time_ms,
+            kind: event.payload.kind as u8,
+            texts: event.payload.texts.map(str::to_owned),
+            numbers: event.payload.numbers,
+            context: needs_context.then(|| context.clone()),
+        };
+        match self.buffer.binary_search_by_key(&event.sequence, |b| b.sequence) {
+            Err(at) => {
+                self.buffer.insert(at, buffered());
+                Offer::Taken
+            }
+            Ok(at) => {
+                self.changed = true;
+                if self.buffer[at].event_id == event.event_id {
+                    self.duplicates += 1;
+                } else {
+                    self.conflicts += 1;
+                    if event.event_id < self.buffer[at].event_id.as_str() {
+                        self.buffer[at] = buffered();
+                    }
+                }
+                Offer::Again
+            }
+        }
+    }
+
+    fn fold_event(&mut self, event: &Incoming<'_>, minutes: &mut impl MinuteSink) {
+        if self.closed.take().is_some() {
+            self.fold.reopen(minutes);
+            self.late_events += 1;
+        }
+        self.fold.apply(event.time_ms, event.media_time_ms, &event.payload.payload(), minutes);
+        self.next_sequence = event.sequence + 1;
+        self.changed = true;
+        if self.remembered.len() == REMEMBERED_IDS {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back((event.sequence, id_hash(event.event_id)));
+        if self.fold.has_ended() {
+            self.close(CloseReason::Ended, minutes);
+        }
+    }
+
+    fn fold_waiting(&mut self, minutes: &mut impl MinuteSink) {
+        while self.buffer.front().is_some_and(|event| event.sequence == self.next_sequence) {
+            let event = self.buffer.pop_front().expect("there is a front");
+            self.fold_event(&event.incoming(), minutes);
+        }
+    }
+
+    /// Whether the first hole has to be given up before this watermark (`None`: the end of the input).
+    pub(crate) fn hole_is_over(&self, watermark_ms: Option<i64>) -> bool {
+        let passed = |event: &Buffered| watermark_ms.is_none_or(|watermark_ms| event.time_ms < watermark_ms);
+        self.buffer.front().is_some_and(passed) || self.buffer.len() > MAX_BUFFERED
+    }
+
+    /// Gives up the first hole. The caller makes sure of `context` and `cells`, see [`first_waiting_context`].
+    ///
+    /// [`first_waiting_context`]: Self::first_waiting_context
+    pub(crate) fn skip_hole(&mut self, minutes: &mut impl MinuteSink) {
+        if let Some(front) = self.buffer.front() {
+            if front.sequence > self.next_sequence {
+                self.holes.push((self.next_sequence, front.sequence - 1));
+                self.next_sequence = front.sequence;
+            }
+            self.fold_waiting(minutes);
+        }
+    }
+
+    /// The context of the first waiting event, when it would be the first to fold.
+    pub(crate) fn first_waiting_context(&self) -> Option<Context> {
+        self.buffer.front().filter(|_| self.needs_context()).and_then(|event| event.context.clone())
+    }
+
+    /// No more events are waited for.
+    pub(crate) fn close(&mut self, reason: CloseReason, minutes: &mut impl MinuteSink) {
+        if self.closed.is_none() {
+            self.fold.close(minutes);
+            self.closed = Some(reason);
+            self.changed = true;
+        }
+    }
+
+    /// Sequence numbers that never came, up to the fold point.
+    pub(crate) fn lost_events(&self) -> u64 {
+        self.next_sequence - self.fold.event_count
+    }
+}
+
+impl Buffered {
+    fn incoming(&self) -> Incoming<'_> {
+        let kind = marquee_events::PayloadKind::from_number(u32::from(self.kind));
+        let payload = Flat {
+            kind: kind.expect("a kind was stored"),
+            texts: [&self.texts[0], &self.texts[1], &self.texts[2]],
+            numbers: self.numbers,
+        };
+        Incoming {
+            sequence: self.sequence,
+            event_id: &self.event_id,
+            time_ms: self.time_ms,
+            media_time_ms: self.media_time_ms,
+            payload,
+        }
+    }
+}
+
+fn id_hash(event_id: &str) -> u32 {
+    xxh3_64(event_id.as_bytes()) as u32
+}

@@ -1,0 +1,85 @@
+//! Sessions as rows of table `session_revisions`.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray};
+use arrow::record_batch::RecordBatch;
+use marquee_lake::tables;
+use marquee_qoe::State;
+
+use super::cubes::int_lists;
+use super::session::Session;
+use super::{date_of, timestamps};
+
+/// The rows of these sessions.
+pub(crate) fn session_rows(sessions: &[&Session], topic: &str, partition: u32, epoch: u64) -> RecordBatch {
+    let columns = tables::SESSION_REVISIONS
+        .columns
+        .iter()
+        .map(|column| session_column(column.name, sessions, topic, partition, epoch))
+        .collect();
+    RecordBatch::try_new(tables::SESSION_REVISIONS.schema(), columns).expect("the columns are those of the spec")
+}
+
+fn session_column(name: &str, sessions: &[&Session], topic: &str, partition: u32, epoch: u64) -> ArrayRef {
+    let int = |value: &dyn Fn(&Session) -> i64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(sessions.iter().map(|s| value(s))))
+    };
+    let optional_int = |value: &dyn Fn(&Session) -> Option<i64>| -> ArrayRef {
+        Arc::new(sessions.iter().map(|s| value(s)).collect::<Int64Array>())
+    };
+    let optional_float = |value: &dyn Fn(&Session) -> Option<f64>| -> ArrayRef {
+        Arc::new(sessions.iter().map(|s| value(s)).collect::<Float64Array>())
+    };
+    let optional_flag = |value: &dyn Fn(&Session) -> Option<bool>| -> ArrayRef {
+        Arc::new(sessions.iter().map(|s| value(s)).collect::<BooleanArray>())
+    };
+    let text = |value: &dyn Fn(&Session) -> Option<String>| -> ArrayRef {
+        Arc::new(sessions.iter().map(|s| value(s)).collect::<StringArray>())
+    };
+    let time = |value: &dyn Fn(&Session) -> i64| timestamps(sessions.iter().map(|s| Some(value(s))));
+    let state = |state: State| int(&|s| s.fold.duration_ms(state));
+    match name {
+        "start_date" => text(&|s| Some(date_of(s.fold.started_at_ms))),
+        "session_id" => text(&|s| Some(s.session_id.clone())),
+        "player_instance" => text(&|s| Some(s.player_instance.clone())),
+        "revision" => int(&|s| s.revision as i64),
+        "is_final" => optional_flag(&|s| Some(s.closed.is_some())),
+        "close_reason" => text(&|s| s.closed.map(|reason| reason.name().to_owned())),
+        "topic" => text(&|_| Some(topic.to_owned())),
+        "partition" => Arc::new(Int32Array::from_iter_values(sessions.iter().map(|_| partition as i32))),
+        "epoch" => int(&|_| epoch as i64),
+        "started_at" => time(&|s| s.fold.started_at_ms),
+        "ended_at" => time(&|s| s.fold.last_time_ms),
+        "startup_ms" => optional_int(&|s| s.fold.startup_ms),
+        "startup_waiting_ms" => state(State::Startup),
+        "playing_ms" => state(State::Playing),
+        "rebuffer_ms" => state(State::Rebuffering),
+        "seek_waiting_ms" => state(State::SeekWaiting),
+        "paused_ms" => state(State::Paused),
+        "ad_ms" => state(State::Ad),
+        "background_ms" => state(State::Background),
+        "silent_ms" => int(&|s| s.fold.silent_ms),
+        "media_ms" => int(&|s| s.fold.media_ms),
+        "rebuffer_count" => int(&|s| i64::from(s.fold.rebuffer_count)),
+        "seek_count" => int(&|s| i64::from(s.fold.seek_count)),
+        "rendition_switch_count" => int(&|s| i64::from(s.fold.rendition_switch_count)),
+        "avg_bitrate_kbps" => optional_float(&|s| s.fold.avg_bitrate_kbps()),
+        "bitrate_media_ms" => int(&|s| s.fold.bitrate_media_ms),
+        "bitrate_bit_ms" => int(&|s| s.fold.bitrate_bit_ms),
+        "avg_height_px" => optional_float(&|s| s.fold.avg_height_px()),
+        "dropped_frames" => int(&|s| s.fold.dropped_frames as i64),
+        "event_count" => int(&|s| s.fold.event_count as i64),
+        "lost_events" => int(&|s| s.lost_events() as i64),
+        "duplicates" => int(&|s| s.duplicates as i64),
+        "conflicts" => int(&|s| s.conflicts as i64),
+        "late_events" => int(&|s| s.late_events as i64),
+        "outcome" => text(&|s| Some(s.fold.outcome(s.closed.is_some()).name().to_owned())),
+        "error_code" => text(&|s| s.fold.error.as_ref().map(|e| e.code.clone())),
+        "error_fatal" => optional_flag(&|s| s.fold.error.as_ref().map(|e| e.fatal)),
+        "error_business" => optional_flag(&|s| s.fold.error.as_ref().map(|e| e.business)),
+        "end_reason" => text(&|s| s.fold.end_reason.clone()),
+        "bronze_epochs" => int_lists(sessions.iter().map(|s| s.bronze_epochs.iter().map(|e| *e as i64).collect())),
+        field => text(&|s| Some(s.context.get(field).to_owned()).filter(|value| !value.is_empty())),
+    }
+}

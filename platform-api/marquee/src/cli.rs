@@ -1,0 +1,168 @@
+//! The command line. Operators and tests rely on it: a change needs a decision record.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Stream-processing analytics and recommendations for video streaming.
+///
+/// Player events come in over HTTP, go through a durable log into streaming jobs, and end as quality-of-experience
+/// numbers in a Delta lake, each event counted exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "marquee", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Folder of all data: log, state and lake [default: ./marquee-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+
+    /// Settings file [default: ./marquee.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// More logs on stderr (-v: what happens, -vv: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Simulated viewers against a real collector: watch the loop turn on an empty machine
+    Demo(DemoOptions),
+    /// Every service in one process, until Ctrl-C or SIGTERM
+    Up,
+    /// Real data through the collector; returns when it is in the lake
+    Import {
+        #[command(subcommand)]
+        source: ImportCommand,
+    },
+    /// Look into the lake
+    Lake {
+        #[command(subcommand)]
+        command: LakeCommand,
+    },
+    /// Measure this build on this machine
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
+    /// The settings in force, each with where it comes from
+    Config {
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Stop after one full round, compare the lake with what the viewers did, print a summary
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// One JSON document on stdout
+    #[arg(long, requires = "once")]
+    pub(crate) json: bool,
+
+    /// Seed of the simulated viewers; the same seed makes the same sessions [default: the time of day]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+
+    /// Sessions of a --once round
+    #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) sessions: u64,
+
+    /// Time runs this many times as fast as in life
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) speed: f64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportCommand {
+    /// Waterloo Streaming QoE Database IV: measured adaptive-streaming sessions
+    Waterloo {
+        /// Folder with sessions.csv and `streaming_logs`/
+        dir: PathBuf,
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LakeCommand {
+    /// Every table with its rows and files
+    Tables {
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a query (read-only)
+    Sql {
+        /// For example: SELECT outcome, count(*) FROM sessions GROUP BY outcome
+        query: String,
+        /// How to print the rows
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Csv,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Log → sessions, bronze and minutes → Delta, in a temporary folder
+    Stream(BenchStreamOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchStreamOptions {
+    /// Format of the records: JSON has one event a record, protobuf twenty
+    #[arg(long, value_enum, default_value_t = BenchFormat::Protobuf)]
+    pub(crate) format: BenchFormat,
+
+    /// Events to generate
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) events: u64,
+
+    /// Sessions to spread them over [default: one for every 20 events]
+    #[arg(long)]
+    pub(crate) sessions: Option<u64>,
+
+    /// Partitions of the topic
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) partitions: u32,
+
+    /// Length of an epoch
+    #[arg(long, default_value_t = 10_000, value_name = "MS")]
+    pub(crate) epoch_ms: i64,
+
+    /// Rate of the freshness run [default: half of what the first run reached]
+    #[arg(long, value_name = "EVENTS/S")]
+    pub(crate) freshness_rate: Option<u64>,
+
+    /// Length of the freshness run; 0 leaves it out
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    pub(crate) freshness_seconds: u64,
+
+    /// Folder for the data of the run [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchFormat {
+    Json,
+    Protobuf,
+}

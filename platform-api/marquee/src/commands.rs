@@ -1,0 +1,8 @@
+//! One file a sub-command.
+
+pub(crate) mod bench;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod import;
+pub(crate) mod lake;
+pub(crate) mod up;

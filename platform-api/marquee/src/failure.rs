@@ -1,0 +1,76 @@
+//! How a command fails: one sentence, its causes behind colons, and an exit code. Errors of all crates are folded into
+//! this one at the edge.
+
+use std::error::Error;
+use std::fmt;
+
+use marquee_collector::CollectorError;
+use marquee_events::ErrorKind;
+use marquee_lake::LakeError;
+use marquee_sources::SourceError;
+use marquee_stream::{LogError, StreamError};
+
+/// What a person is told, and the exit code: 2 usage or settings, 3 bad input, 4 a dependency is unavailable, 5 data is
+/// damaged.
+#[derive(Debug)]
+pub struct Failure {
+    /// What failed, where, and what to do.
+    pub message: String,
+    /// The process's exit code.
+    pub exit_code: u8,
+}
+
+impl Failure {
+    pub(crate) fn settings(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: 2 }
+    }
+
+    pub(crate) fn bad_input(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: ErrorKind::Invalid.exit_code() }
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: ErrorKind::Unavailable.exit_code() }
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: ErrorKind::Internal.exit_code() }
+    }
+
+    fn of(error: &dyn Error, kind: ErrorKind) -> Self {
+        Self { message: with_causes(error), exit_code: kind.exit_code() }
+    }
+}
+
+/// The error and its causes; a cause that repeats what is already said is left out.
+fn with_causes(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(text.trim_end());
+        }
+        cause = error.source();
+    }
+    message.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+macro_rules! from_errors {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::of(&error, error.kind())
+            }
+        })*
+    };
+}
+
+from_errors!(LakeError, LogError, StreamError, SourceError, CollectorError);

@@ -1,0 +1,94 @@
+//! The home: one folder for log, state and lake, used by one process at a time.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::failure::Failure;
+
+/// The folders of a home.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// The home at `root`, which need not exist yet.
+    pub(crate) fn new(root: &Path) -> Result<Self, Failure> {
+        let root = std::path::absolute(root)
+            .map_err(|e| Failure::settings(format!("home {} has no absolute path: {e}", root.display())))?;
+        Ok(Self { root })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    pub(crate) fn lake(&self) -> PathBuf {
+        self.root.join("lake")
+    }
+
+    /// Makes the home if need be and takes it for this process.
+    pub(crate) fn lock(&self) -> Result<HomeLock, Failure> {
+        let path = self.root.join("lock");
+        let denied = |e: std::io::Error| {
+            let hint = if e.kind() == ErrorKind::PermissionDenied { "; choose another with --home DIR" } else { "" };
+            Failure::unavailable(format!("cannot write to home {}: {e}{hint}", self.root.display()))
+        };
+        fs::create_dir_all(&self.root).map_err(denied)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(denied)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut owner = String::new();
+            let _ = file.read_to_string(&mut owner);
+            let owner = if owner.trim().is_empty() { "another process".to_owned() } else { owner.trim().to_owned() };
+            return Err(Failure::unavailable(format!(
+                "home {} is in use by {owner}: stop it, or choose another with --home DIR",
+                self.root.display()
+            )));
+        }
+        Ok(HomeLock { file })
+    }
+
+    /// The address of the collector that runs on this home, if one does.
+    pub(crate) fn running_collector(&self) -> Option<SocketAddr> {
+        let mut file = File::open(self.root.join("lock")).ok()?;
+        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+            return None; // nobody holds it
+        }
+        let mut owner = String::new();
+        file.read_to_string(&mut owner).ok()?;
+        owner.trim().rsplit_once(' ')?.1.parse().ok()
+    }
+}
+
+/// The home is this process's until this is dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct HomeLock {
+    file: File,
+}
+
+impl HomeLock {
+    /// Notes who has the home and where its collector listens.
+    pub(crate) fn announce(&mut self, collector: SocketAddr) -> Result<(), Failure> {
+        use std::io::Seek as _;
+        let line = format!("process {} with the collector on {collector}\n", std::process::id());
+        let written = (|| {
+            self.file.set_len(0)?;
+            self.file.rewind()?;
+            self.file.write_all(line.as_bytes())
+        })();
+        written.map_err(|e| Failure::unavailable(format!("cannot write to the home's lock: {e}")))
+    }
+}

@@ -1,0 +1,170 @@
+//! The services of one process: log, lake, jobs and collector on one home.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use marquee_collector::{Collector, CollectorError, CollectorSettings, Progress};
+use marquee_events::Clock;
+use marquee_jobs::{IMPORT_TOPIC, LIVE_TOPIC, PLAYBACK_TOPIC};
+use marquee_lake::DurableLocalStore;
+use marquee_lake_delta::{DeltaLake, LakeOptions};
+use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
+use marquee_stream::{PartitionLog, Runtime, RuntimeEnv, RuntimeProgress, RuntimeSettings, TopicSpec};
+use object_store::path::Path;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::failure::Failure;
+use crate::home::{Home, HomeLock};
+use crate::settings::{LogAdapter, Settings};
+
+/// Live deltas repeat what the lake has soon after: an hour is plenty (ms).
+const LIVE_RETENTION_MS: i64 = 60 * 60 * 1000;
+
+/// How often old segments of the log are looked for.
+const RETENTION_CHECK: Duration = Duration::from_secs(60);
+
+/// Services at work.
+pub(crate) struct Services {
+    pub(crate) log: Arc<dyn PartitionLog>,
+    pub(crate) lake: Arc<DeltaLake>,
+    pub(crate) collector: Arc<Collector>,
+    pub(crate) address: SocketAddr,
+    runtime: Runtime,
+    stop_collector: oneshot::Sender<()>,
+    serving: JoinHandle<Result<(), CollectorError>>,
+    stop_retention: Arc<AtomicBool>,
+    _lock: HomeLock,
+}
+
+struct CommittedOffsets(Arc<RuntimeProgress>);
+
+impl Progress for CommittedOffsets {
+    fn committed(&self, topic: &str) -> Option<Vec<u64>> {
+        self.0.committed(topic)
+    }
+}
+
+impl Services {
+    /// Starts everything; returns when the collector listens.
+    pub(crate) fn start(
+        handle: &tokio::runtime::Handle,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Failure> {
+        let home = Home::new(&settings.home)?;
+        let mut lock = home.lock()?;
+        let listener = handle.block_on(TcpListener::bind(settings.collector.listen)).map_err(|e| {
+            Failure::unavailable(format!(
+                "the collector cannot listen on {}: {e}; choose another address with MARQUEE_COLLECTOR__LISTEN",
+                settings.collector.listen
+            ))
+        })?;
+        let address =
+            listener.local_addr().map_err(|e| Failure::unavailable(format!("the collector has no address: {e}")))?;
+        let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
+        let lake = Arc::new(handle.block_on(DeltaLake::open(&home.lake(), clock.clone(), options))?);
+        let log = open_log(&home, settings)?;
+        let env = RuntimeEnv {
+            log: log.clone(),
+            lake: lake.clone(),
+            store: Arc::new(DurableLocalStore::new()),
+            state_root: Path::from_absolute_path(home.state())
+                .map_err(|e| Failure::settings(format!("home {} cannot be used: {e}", home.root().display())))?,
+            clock: clock.clone(),
+            handle: handle.clone(),
+            writer_id: format!("{}-{}", clock.now_ms(), std::process::id()),
+        };
+        let runtime_settings = RuntimeSettings {
+            epoch_interval_ms: i64::from(settings.jobs.epoch_interval_ms),
+            live_interval_ms: i64::from(settings.jobs.live_interval_ms),
+            live_topic: Some(LIVE_TOPIC.to_owned()),
+            write_threads: settings.jobs.write_threads,
+        };
+        let runtime = Runtime::start(&env, &runtime_settings, &marquee_jobs::all())?;
+        let progress = runtime.progress();
+        let collector_settings = CollectorSettings {
+            topic: PLAYBACK_TOPIC.to_owned(),
+            import_topic: IMPORT_TOPIC.to_owned(),
+            max_body_bytes: settings.collector.max_body_bytes,
+            allowed_origins: settings.collector.allowed_origins.clone(),
+            ..Default::default()
+        };
+        let offsets = Arc::new(CommittedOffsets(progress));
+        let collector = Arc::new(Collector::new(log.clone(), clock.clone(), offsets, collector_settings));
+        let (stop_collector, stopped) = oneshot::channel();
+        let shutdown = async move {
+            let _ = stopped.await;
+        };
+        let serving = handle.spawn(collector.clone().serve(listener, shutdown));
+        let stop_retention = keep_retention(log.clone(), clock, handle);
+        lock.announce(address)?;
+        Ok(Self { log, lake, collector, address, runtime, stop_collector, serving, stop_retention, _lock: lock })
+    }
+
+    /// Where players post.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn progress(&self) -> Arc<RuntimeProgress> {
+        self.runtime.progress()
+    }
+
+    /// Whether something has stopped by itself; [`stop`](Self::stop) tells why.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.runtime.progress().has_failed() || self.serving.is_finished()
+    }
+
+    /// Blocks until all that is in the log is in the lake; false when that takes longer than `timeout` or fails.
+    pub(crate) fn drain(&self, timeout: Duration) -> Result<bool, Failure> {
+        Ok(self.runtime.drain(self.log.as_ref(), timeout)?)
+    }
+
+    /// Stops taking requests, writes everything out, gives the home back.
+    pub(crate) fn stop(self, handle: &tokio::runtime::Handle) -> Result<(), Failure> {
+        self.stop_retention.store(true, Ordering::Release);
+        let _ = self.stop_collector.send(());
+        let served = handle.block_on(self.serving);
+        self.runtime.stop()?;
+        match served {
+            Ok(served) => Ok(served?),
+            Err(panic) => Err(Failure::internal(format!("the collector ended unexpectedly: {panic}"))),
+        }
+    }
+}
+
+fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {
+    let log: Arc<dyn PartitionLog> = match settings.log.adapter {
+        LogAdapter::Embedded => Arc::new(EmbeddedLog::open(&home.log(), EmbeddedLogOptions::default())?),
+    };
+    let retention_ms = i64::from(settings.log.retention_hours) * 60 * 60 * 1000;
+    for (name, retention_ms) in
+        [(PLAYBACK_TOPIC, retention_ms), (IMPORT_TOPIC, retention_ms), (LIVE_TOPIC, LIVE_RETENTION_MS)]
+    {
+        let partitions = if name == LIVE_TOPIC { 1 } else { settings.log.partitions };
+        log.ensure_topic(&TopicSpec { name: name.to_owned(), partitions, retention_ms })?;
+    }
+    Ok(log)
+}
+
+/// Drops expired records once in a while until told to stop.
+fn keep_retention(log: Arc<dyn PartitionLog>, clock: Arc<dyn Clock>, handle: &tokio::runtime::Handle) -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    handle.spawn(async move {
+        while !stopped.load(Ordering::Acquire) {
+            let (log, now_ms) = (log.clone(), clock.now_ms());
+            match tokio::task::spawn_blocking(move || log.enforce_retention(now_ms)).await {
+                Ok(Ok(dropped)) => tracing::debug!(dropped, "expired records dropped"),
+                Ok(Err(error)) => tracing::warn!(%error, "expired records could not be dropped"),
+                Err(_) => return,
+            }
+            tokio::time::sleep(RETENTION_CHECK).await;
+        }
+    });
+    stop
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Everything that says whether a change is good, as stages: `make test` runs them all, other targets name a few.
+# The first failure ends the run and gives the exit code; the list at the end shows each stage with its seconds.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/stages.sh
+exec 2>&1 # one stream, in order: a log of the run reads like the screen
+
+# Cheap and decisive first.
+all=(data packages python format clippy tests oracle deny)
+declare -A titles=(
+  [data]="real data"
+  [packages]="system packages"
+  [python]="Python environment"
+  [format]="cargo fmt --check"
+  [clippy]="cargo clippy"
+  [tests]="cargo test"
+  [oracle]="tests of the oracles"
+  [deny]="cargo deny check"
+)
+
+check_data() {
+  local needed="set MARQUEE_DATA to a folder with waterloo-sqoe4/"
+  if [[ -z ${MARQUEE_DATA:-} ]] && in_ci; then
+    stage "${titles[data]}" complain "MARQUEE_DATA is not set, and CI leaves out no test: $needed"
+  elif [[ -z ${MARQUEE_DATA:-} ]]; then
+    leave_out "${titles[data]}" "tests on real data ($needed)"
+  elif [[ ! -d $MARQUEE_DATA/waterloo-sqoe4 ]]; then
+    stage "${titles[data]}" complain "there is no waterloo-sqoe4/ in $MARQUEE_DATA: $needed"
+  else
+    stage "${titles[data]}" true
+  fi
+}
+
+complain() {
+  echo "error: $1"
+  return 1
+}
+
+check_deny() {
+  if cargo deny --version >/dev/null 2>&1; then
+    stage "${titles[deny]}" cargo deny --locked check
+  else
+    leave_out "${titles[deny]}" "cargo-deny is not installed (cargo install cargo-deny --locked)"
+  fi
+}
+
+run() {
+  local title=${titles[$1]:-}
+  case $1 in
+    data) check_data ;;
+    packages) stage "$title" scripts/system-packages.sh test ;;
+    python) stage "$title" scripts/python-env.sh ;;
+    format) stage "$title" cargo fmt --all --check ;;
+    clippy) stage "$title" cargo clippy --workspace --all-targets --locked -- -D warnings ;;
+    tests) stage "$title" cargo test --workspace --locked ;;
+    # No __pycache__ beside the sources; pytest's own cache goes where git does not look.
+    oracle) stage "$title" env PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -o cache_dir=.cache/pytest tests/oracle ;;
+    deny) check_deny ;;
+  esac
+}
+
+summary() {
+  local code=$? name
+  printf '\n'
+  ((${#stage_report[@]} == 0)) || printf '%s\n' "${stage_report[@]}"
+  for name in "${plan[@]:stage_number}"; do
+    printf '%10s  %s … not run\n' - "${titles[$name]}"
+  done
+  if ((code == 0)); then
+    printf 'passed in %s\n' "$(seconds_since "$started_ms")"
+  elif ((stage_number > 0)); then
+    printf 'FAILED at [%d/%d] %s after %s\n' \
+      "$stage_number" "$stage_total" "${titles[${plan[stage_number - 1]}]}" "$(seconds_since "$started_ms")"
+  fi
+}
+
+plan=("$@")
+(($# > 0)) || plan=("${all[@]}")
+for name in "${plan[@]}"; do
+  [[ -n ${titles[$name]:-} ]] || {
+    echo "error: there is no check \"$name\"; there are: ${all[*]}"
+    exit 2
+  }
+done
+stage_total=${#plan[@]}
+started_ms=$(now_ms)
+trap summary EXIT
+# cargo runs each test in its crate's folder: a relative path would point elsewhere.
+if [[ -d ${MARQUEE_DATA:-} ]]; then
+  MARQUEE_DATA=$(cd "$MARQUEE_DATA" && pwd)
+  export MARQUEE_DATA
+fi
+for name in "${plan[@]}"; do
+  run "$name"
+done

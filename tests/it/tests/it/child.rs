@@ -1,0 +1,214 @@
+//! A real `marquee` process, its HTTP interface, its lake and its log.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use marquee_events::proto::ViewEventBatch;
+use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
+use marquee_stream::PartitionLog as _;
+use prost::Message as _;
+
+/// Everything here ends within this time, or it is stuck.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The command, with a home and nothing of this process's settings.
+pub fn marquee(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_marquee-under-test"));
+    command.args(["--home", home.to_str().expect("a temporary folder's name is text")]);
+    command.current_dir(home.parent().expect("a home lies in a folder"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("MARQUEE_") || name == "KILL_AT" || name == "RUST_LOG") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub fn run(home: &Path, arguments: &[&str]) -> Output {
+    marquee(home).args(arguments).output().expect("the binary starts")
+}
+
+/// Runs a command that must succeed; its stdout.
+pub fn stdout(home: &Path, arguments: &[&str]) -> String {
+    let output = run(home, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "marquee {arguments:?} fails: {stderr}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Runs a query; its rows as JSON objects.
+pub fn sql(home: &Path, query: &str) -> Vec<serde_json::Value> {
+    let text = stdout(home, &["lake", "sql", query, "--format", "json"]);
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{query}: {e}: {text}"))
+}
+
+/// The number in the only field of the only row.
+pub fn number(home: &Path, query: &str) -> u64 {
+    let rows = sql(home, query);
+    let value = rows[0].as_object().and_then(|row| row.values().next()).cloned().unwrap_or_default();
+    value.as_u64().unwrap_or_default()
+}
+
+/// Events in a topic of a stopped process's log, as the records' headers say.
+pub fn log_events(home: &Path, topic: &str) -> u64 {
+    let log = EmbeddedLog::open(&home.join("log"), EmbeddedLogOptions::default()).expect("the log opens");
+    let mut events = 0;
+    for partition in 0..log.partitions(topic).expect("the topic is there") {
+        let mut at = 0;
+        loop {
+            let records = log.read(topic, partition, at, 1 << 20).expect("the log reads");
+            let Some(last) = records.last() else { break };
+            at = last.offset + 1;
+            events += records.iter().map(|r| u64::from(r.header.event_count)).sum::<u64>();
+        }
+    }
+    events
+}
+
+/// A running `marquee up`.
+pub struct Up {
+    child: Child,
+    pub home: PathBuf,
+    pub address: String,
+    client: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Fast epochs, so that every fail point is passed often.
+const EPOCH_MS: u32 = 150;
+
+impl Up {
+    /// Starts it with extra environment and waits until it listens; `Err` when it died before.
+    pub fn start(home: &Path, environment: &[(&str, &str)]) -> Result<Self, ExitStatus> {
+        let mut command = marquee(home);
+        command.arg("up").env("MARQUEE_COLLECTOR__LISTEN", "127.0.0.1:0");
+        command.env("MARQUEE_JOBS__EPOCH_INTERVAL_MS", EPOCH_MS.to_string());
+        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("a child can be waited for") {
+                if status.code().is_some() {
+                    let mut text = String::new();
+                    let _ = child.stderr.take().map(|mut e| e.read_to_string(&mut text));
+                    eprintln!("up ended with {status}: {text}");
+                }
+                return Err(status);
+            }
+            let owner = std::fs::read_to_string(home.join("lock")).unwrap_or_default();
+            let mine = owner.strip_prefix(&format!("process {} ", child.id()));
+            if let Some(address) = mine.and_then(|text| text.trim().rsplit_once(' ')).map(|(_, address)| address) {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
+                return Ok(Self { address: address.to_owned(), child, home: home.to_owned(), client, runtime });
+            }
+            assert!(started.elapsed() < DEADLINE, "up does not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Posts one batch as protobuf; whether it was acknowledged. Anything but an acknowledgement or a lost connection
+    /// is a failed test.
+    pub fn post(&self, batch: &ViewEventBatch) -> bool {
+        let request = self
+            .client
+            .post(self.url("/v1/events"))
+            .header("content-type", "application/x-protobuf")
+            .body(batch.encode_to_vec());
+        match self.runtime.block_on(request.send()) {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                assert!(status == 202 || status == 503, "the collector answers {status}");
+                status == 202
+            }
+            Err(_) => false,
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Option<serde_json::Value> {
+        let text = self.runtime.block_on(async {
+            self.client.get(self.url(path)).send().await.ok()?.text().await.ok()
+        })?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Waits until all of a topic is in the lake; false when the process died before.
+    pub fn drained(&mut self, topic: &str) -> bool {
+        let started = Instant::now();
+        loop {
+            if let Some(progress) = self.get(&format!("/v1/progress?topic={topic}"))
+                && progress["committed"].is_array()
+                && progress["committed"] == progress["end"]
+            {
+                return true;
+            }
+            if self.child.try_wait().expect("a child can be waited for").is_some() {
+                return false;
+            }
+            assert!(started.elapsed() < DEADLINE, "{topic} does not reach the lake");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for its death by SIGKILL; whether it came.
+    pub fn died(&mut self, within: Duration) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < within {
+            if self.child.try_wait().expect("a child can be waited for").is_some() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// Stops it with SIGTERM: everything is written out.
+    pub fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the child is there");
+        let status = self.child.wait().expect("a child can be waited for");
+        let mut stderr = String::new();
+        let _ = self.child.stderr.take().map(|mut e| e.read_to_string(&mut stderr));
+        assert!(status.success(), "a graceful stop ends with {status}: {stderr}");
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Up {
+    /// Posts a chunk of an import.
+    pub fn post_chunk(&self, import: &str, chunk: usize, batches: &[ViewEventBatch]) {
+        let body = marquee_events::proto::ViewEventBatches { batches: batches.to_vec() }.encode_to_vec();
+        let request = self
+            .client
+            .post(self.url(&format!("/v1/imports/{import}/chunks/{chunk}")))
+            .header("content-type", "application/x-protobuf")
+            .body(body);
+        let response = self.runtime.block_on(request.send()).expect("the collector answers");
+        assert_eq!(response.status().as_u16(), 202);
+    }
+
+    /// Ends an import.
+    pub fn finish_import(&self, import: &str, chunks: usize) {
+        let request = self
+            .client
+            .post(self.url(&format!("/v1/imports/{import}/finish")))
+            .header("content-type", "application/json")
+            .body(format!("{{\"chunks\":{chunks}}}"));
+        let response = self.runtime.block_on(request.send()).expect("the collector answers");
+        assert_eq!(response.status().as_u16(), 200);
+    }
+}

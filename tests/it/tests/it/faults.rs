@@ -1,0 +1,188 @@
+//! SIGKILL at every fail point of a real process, on the 1st, 2nd and 7th pass, then a restart: nothing lost, nothing
+//! twice, and every session as DuckDB recomputes it from bronze. Recovery is killed, too.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use marquee_events::proto::ViewEventBatch;
+use marquee_sources::generate_bench;
+use rand::seq::SliceRandom as _;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use crate::child::{self, Up};
+use crate::oracle;
+
+/// A kill that does not come within this time never comes.
+const KILL_DEADLINE: Duration = Duration::from_secs(40);
+
+/// What the players send: whole sessions in small batches, neighbours swapped, a tenth of them twice.
+struct Workload {
+    batches: Vec<ViewEventBatch>,
+    next: usize,
+    /// Keys of acknowledged or possibly stored events.
+    sent: BTreeSet<(String, u64)>,
+}
+
+impl Workload {
+    fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let now_ms = std::fs::metadata("/proc/self")
+            .and_then(|m| m.modified())
+            .ok()
+            .and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok())
+            .map_or(0, |d| d.as_millis() as i64);
+        let mut batches: Vec<_> = generate_bench(1_200, 60, 5, now_ms - 3_600_000, seed)
+            .map(|batch| ViewEventBatch { sent_at_ms: 0, ..batch })
+            .collect();
+        for at in 1..batches.len() {
+            if rng.random_bool(0.3) {
+                batches.swap(at - 1, at);
+            }
+        }
+        let again: Vec<_> = batches.choose_multiple(&mut rng, batches.len() / 10).cloned().collect();
+        for batch in again {
+            let at = rng.random_range(0..=batches.len());
+            batches.insert(at, batch);
+        }
+        Self { batches, next: 0, sent: BTreeSet::new() }
+    }
+
+    /// Posts the next batch until it is acknowledged; false when the process is gone. With nothing left to send, it
+    /// repeats old batches: retries are part of life.
+    fn post_next(&mut self, up: &Up, repeat: bool) -> bool {
+        if self.next >= self.batches.len() && !repeat {
+            return false;
+        }
+        let batch = &self.batches[self.next % self.batches.len()];
+        let session = batch.context.as_ref().map(|c| c.session_id.clone()).unwrap_or_default();
+        self.sent.extend(batch.events.iter().map(|event| (session.clone(), event.sequence)));
+        let acknowledged = up.post(batch);
+        self.next += usize::from(acknowledged);
+        acknowledged
+    }
+}
+
+/// Starts a process that will kill itself at `kill_at`, feeds it until it has, and fails when it does not.
+fn run_until_killed(home: &std::path::Path, workload: &mut Workload, kill_at: &str) {
+    let Ok(mut up) = Up::start(home, &[("KILL_AT", kill_at)]) else { return };
+    let started = Instant::now();
+    while !up.died(Duration::from_millis(8)) {
+        workload.post_next(&up, true);
+        assert!(started.elapsed() < KILL_DEADLINE, "{kill_at} was never reached");
+    }
+}
+
+/// Runs what is left without a fault, stops gracefully and checks everything.
+fn finish_and_check(home: &std::path::Path, workload: &mut Workload, environment: &[(&str, &str)]) {
+    let mut up = Up::start(home, environment).unwrap_or_else(|status| panic!("up starts: {status}"));
+    while workload.post_next(&up, false) {}
+    assert!(workload.next >= workload.batches.len(), "every batch is acknowledged in the end");
+    assert!(up.drained("playback"), "the process lives");
+    up.stop();
+    let log_events = child::log_events(home, "playback");
+    let found = oracle::recompute(&home.join("lake"), "playback", log_events);
+    assert_eq!(found["sessions"].as_u64(), Some(60));
+    let distinct = "SELECT count(*) FROM (SELECT DISTINCT session_id, player_instance, sequence FROM events)";
+    assert_eq!(child::number(home, distinct), workload.sent.len() as u64);
+    assert_eq!(child::number(home, "SELECT sum(event_count) FROM sessions"), workload.sent.len() as u64);
+    assert!(child::number(home, "SELECT count(*) FROM events") > workload.sent.len() as u64, "duplicates are kept");
+}
+
+fn kill_on_passes(name: &str, passes: &[u32]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = folder.path().join("home");
+    let mut workload = Workload::new(passes.len() as u64 + name.len() as u64);
+    for pass in passes {
+        run_until_killed(&home, &mut workload, &format!("{name}:{pass}"));
+    }
+    finish_and_check(&home, &mut workload, &[]);
+}
+
+macro_rules! kills {
+    ($($test:ident: $point:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            kill_on_passes($point, &[1, 2, 7]);
+        })*
+
+        const KILLED: &[&str] = &[$($point),*];
+    };
+}
+
+kills! {
+    log_before_commit: "log-before-commit",
+    log_after_commit_before_ack: "log-after-commit-before-ack",
+    shard_after_poll: "shard-after-poll",
+    parquet_before_write: "parquet-before-write",
+    store_before_sync: "store-before-sync",
+    parquet_after_write: "parquet-after-write",
+    snapshot_before_write: "snapshot-before-write",
+    manifest_before_create: "manifest-before-create",
+    manifest_after_create: "manifest-after-create",
+    commit_before_tables: "commit-before-tables",
+    delta_before_commit: "delta-before-commit",
+    delta_after_commit: "delta-after-commit",
+    commit_between_tables: "commit-between-tables",
+    commit_before_publish: "commit-before-publish",
+    commit_before_done: "commit-before-done",
+    commit_after_done: "commit-after-done",
+    recovery_start: "recovery-start",
+    recovery_restored: "recovery-restored",
+}
+
+/// Rolling forward needs an undone epoch, so each of its kills follows another.
+#[test]
+fn recovery_rolled_forward() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = folder.path().join("home");
+    let mut workload = Workload::new(99);
+    for pass in [1, 2, 7] {
+        run_until_killed(&home, &mut workload, &format!("manifest-after-create:{pass}"));
+        run_until_killed(&home, &mut workload, "recovery-rolled-forward:1");
+    }
+    finish_and_check(&home, &mut workload, &[]);
+}
+
+/// A create or a commit that landed and whose answer was lost is recognised.
+#[test]
+fn lost_replies_are_resolved() {
+    for points in ["manifest-reply-lost=5*return", "delta-commit-reply-lost=5*return"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        finish_and_check(&folder.path().join("home"), &mut Workload::new(7), &[("FAILPOINTS", points)]);
+    }
+}
+
+/// A full disk stops the process with one sentence; with room again it goes on where it was.
+#[test]
+fn a_full_disk_halts_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = folder.path().join("home");
+    let mut workload = Workload::new(13);
+    let mut up = Up::start(&home, &[("FAILPOINTS", "store-before-sync=200*off->return")]).expect("up starts");
+    let started = Instant::now();
+    while !up.died(Duration::from_millis(8)) {
+        workload.post_next(&up, true);
+        assert!(started.elapsed() < KILL_DEADLINE, "a full disk was not noticed");
+    }
+    drop(up);
+    finish_and_check(&home, &mut workload, &[]);
+}
+
+/// Every fail point of the sources is in a test: a new one without a test fails here.
+#[test]
+fn every_fail_point_is_tested() {
+    let elsewhere = ["manifest-reply-lost", "delta-commit-reply-lost", "recovery-rolled-forward"];
+    let mut tested: BTreeSet<&str> = KILLED.iter().copied().collect();
+    tested.extend(elsewhere);
+    let mut found = BTreeSet::new();
+    for file in crate::tidy::rust_files() {
+        if file.starts_with(oracle::root().join("tests")) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        for rest in text.split("fail_point!(\"").skip(1) {
+            found.insert(rest.split('"').next().unwrap_or_default().to_owned());
+        }
+    }
+    assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), tested);
+}

@@ -1,0 +1,173 @@
+//! Live numbers equal the historical ones, and two writers never count twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use marquee_events::{ContentType, SystemClock};
+use marquee_jobs::{CellDimensions, LIVE_TOPIC, LiveRecord, LiveView, PLAYBACK_TOPIC, Playback, PlaybackMode};
+use marquee_lake::{EpochCommit, tables};
+use marquee_lake_delta::{DeltaLake, LakeOptions};
+use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
+use marquee_qoe::Measure;
+use marquee_sources::generate_bench;
+use marquee_stream::{
+    Job, NewRecord, PartitionLog, RecordHeader, RecordType, Route, Runtime, RuntimeEnv, RuntimeSettings, TopicSpec,
+};
+use object_store::memory::InMemory;
+use prost::Message as _;
+
+use crate::memory_lake::{shared, text_rows};
+
+const START_MS: i64 = 1_700_000_000_000;
+const PARTITIONS: u32 = 3;
+
+fn log(folder: &std::path::Path) -> Arc<dyn PartitionLog> {
+    let log = EmbeddedLog::open(folder, EmbeddedLogOptions::default()).expect("a log");
+    for (name, partitions) in [(PLAYBACK_TOPIC, PARTITIONS), (LIVE_TOPIC, 1)] {
+        log.ensure_topic(&TopicSpec { name: name.into(), partitions, retention_ms: i64::MAX }).expect("a topic");
+    }
+    Arc::new(log)
+}
+
+fn env(
+    log: &Arc<dyn PartitionLog>,
+    lake: Arc<dyn EpochCommit>,
+    runtime: &tokio::runtime::Runtime,
+    store: Arc<InMemory>,
+    writer_id: &str,
+) -> RuntimeEnv {
+    RuntimeEnv {
+        log: log.clone(),
+        lake,
+        store,
+        state_root: "state".into(),
+        clock: Arc::new(SystemClock::default()),
+        handle: runtime.handle().clone(),
+        writer_id: writer_id.into(),
+    }
+}
+
+fn start(env: &RuntimeEnv, live: bool) -> Runtime {
+    let settings = RuntimeSettings {
+        epoch_interval_ms: 120,
+        live_interval_ms: 30,
+        live_topic: live.then(|| LIVE_TOPIC.to_owned()),
+        write_threads: 2,
+    };
+    let job: Arc<dyn Job> = Arc::new(Playback::new(PlaybackMode::Live));
+    Runtime::start(env, &settings, &[(job, PLAYBACK_TOPIC.to_owned())]).expect("the jobs start")
+}
+
+fn append_some(runtime: &tokio::runtime::Runtime, log: &dyn PartitionLog, events: u64, pause: Duration) {
+    for batch in generate_bench(events, events / 20, 7, START_MS, 3) {
+        let header = RecordHeader {
+            record_type: RecordType::ViewEvents(ContentType::Protobuf),
+            received_at_ms: batch.sent_at_ms,
+            event_count: batch.events.len() as u32,
+        };
+        let key = batch.context.clone().unwrap_or_default().session_id.into_bytes();
+        let record = NewRecord { route: Route::Key(key.into()), header, payload: batch.encode_to_vec().into() };
+        runtime.block_on(log.append(PLAYBACK_TOPIC, vec![record])).expect("the log takes it");
+        std::thread::sleep(pause);
+    }
+}
+
+#[test]
+fn live_deltas_at_an_epoch_vector_equal_sql() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let log = log(&folder.path().join("log"));
+    let open = DeltaLake::open(&folder.path().join("lake"), Arc::new(SystemClock::default()), LakeOptions::default());
+    let lake = Arc::new(runtime.block_on(open).expect("a lake"));
+    let jobs = start(&env(&log, lake.clone(), &runtime, Arc::new(InMemory::new()), "a"), true);
+    append_some(&runtime, log.as_ref(), 4_000, Duration::from_micros(500));
+    assert!(jobs.drain(log.as_ref(), Duration::from_secs(60)).expect("the log answers"));
+    jobs.stop().expect("a graceful stop");
+
+    let mut view = LiveView::default();
+    let mut unfinished = 0;
+    for record in log.read(LIVE_TOPIC, 0, 0, usize::MAX).expect("the live topic") {
+        let record = LiveRecord::from_bytes(&record.payload).expect("a live record");
+        unfinished += usize::from(!record.is_final);
+        view.apply(record);
+    }
+    assert!(unfinished > 3, "deltas are published before their epoch ends");
+    let epochs = runtime
+        .block_on(lake.sql("SELECT partition, epoch FROM epochs ORDER BY epoch, partition"))
+        .expect("the epochs");
+    let all: Vec<(u32, u64)> = text_rows(&epochs.1, &["partition", "epoch"])
+        .iter()
+        .map(|row| (row[0].parse().expect("a number"), row[1].parse().expect("a number")))
+        .collect();
+    assert!(all.len() >= 6, "several epochs: {all:?}");
+    // Every prefix of the epochs in their order is a vector that a reader could have pinned.
+    for length in [1, all.len() / 3, all.len() / 2, all.len()] {
+        let mut vector = vec![0_u64; PARTITIONS as usize];
+        for (partition, epoch) in &all[..length] {
+            vector[*partition as usize] = *epoch;
+        }
+        let live = view.sum(|_, partition| vector[partition as usize], |_| true);
+        assert_eq!(values(&live), sql_sums(&runtime, &lake, &vector), "at {vector:?}");
+        assert!(!live.is_empty());
+    }
+}
+
+type Sums = BTreeMap<(String, String), Vec<i64>>;
+
+fn values(live: &BTreeMap<(CellDimensions, i64), marquee_qoe::Measures>) -> Sums {
+    let key = |(cell, minute): &(CellDimensions, i64)| (cell_text(cell), (minute * 60).to_string());
+    live.iter().map(|(cell, measures)| (key(cell), measures.values.clone())).collect()
+}
+
+fn cell_text(cell: &CellDimensions) -> String {
+    let names = ["country", "device_type", "cdn", "protocol", "app_version", "title_id"];
+    let values = names.map(|name| cell.value(name).unwrap_or_default());
+    format!("{} {}", cell.cube.name(), values.join(" "))
+}
+
+fn sql_sums(runtime: &tokio::runtime::Runtime, lake: &DeltaLake, vector: &[u64]) -> Sums {
+    let up_to: Vec<String> =
+        vector.iter().enumerate().map(|(p, epoch)| format!("(partition = {p} AND epoch <= {epoch})")).collect();
+    let sums: Vec<String> = Measure::NAMES.iter().map(|name| format!("sum({name}) AS {name}")).collect();
+    let query = format!(
+        "SELECT cube, country, device_type, cdn, protocol, app_version, title_id, \
+         CAST(date_part('epoch', minute) AS BIGINT) AS second, {} FROM qoe_minutes WHERE {} \
+         GROUP BY cube, country, device_type, cdn, protocol, app_version, title_id, minute",
+        sums.join(", "),
+        up_to.join(" OR ")
+    );
+    let (_, rows) = runtime.block_on(lake.sql(&query)).expect("the minutes");
+    let names = ["cube", "country", "device_type", "cdn", "protocol", "app_version", "title_id", "second"];
+    let columns = [&names[..], &Measure::NAMES[..]].concat();
+    text_rows(&rows, &columns)
+        .into_iter()
+        .map(|row| {
+            let numbers: Vec<i64> = row[8..].iter().map(|value| value.parse().expect("a number")).collect();
+            ((format!("{} {}", row[0], row[1..7].join(" ")), row[7].clone()), numbers)
+        })
+        .filter(|(_, numbers)| numbers.iter().any(|value| *value != 0))
+        .collect()
+}
+
+#[test]
+fn two_writers_on_one_shard_never_count_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let log = log(folder.path());
+    let (lake, store) = (shared(), Arc::new(InMemory::new()));
+    let one = start(&env(&log, lake.clone(), &runtime, store.clone(), "one"), false);
+    let two = start(&env(&log, lake.clone(), &runtime, store, "two"), false);
+    append_some(&runtime, log.as_ref(), 3_000, Duration::from_millis(2));
+    for jobs in [&one, &two] {
+        assert!(jobs.drain(log.as_ref(), Duration::from_secs(60)).expect("the log answers"), "both keep up");
+    }
+    one.stop().expect("a graceful stop");
+    two.stop().expect("a graceful stop");
+    let keys = text_rows(&lake.rows(&tables::EVENTS), &["partition", "offset", "index"]);
+    let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+    assert_eq!((keys.len(), distinct.len()), (3_000, 3_000));
+    let epochs = text_rows(&lake.rows(&tables::EPOCHS), &["partition", "epoch"]);
+    let distinct: std::collections::BTreeSet<_> = epochs.iter().collect();
+    assert_eq!(epochs.len(), distinct.len());
+}

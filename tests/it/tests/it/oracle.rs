@@ -1,0 +1,44 @@
+//! Runs the Python oracles of `tests/oracle`, which share no code with what they check.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository is there")
+}
+
+/// Real data, when the tests are given some.
+pub fn data() -> Option<PathBuf> {
+    let given = std::env::var_os("MARQUEE_DATA").map(PathBuf::from);
+    assert!(given.is_some() || std::env::var_os("CI").is_none(), "CI must set MARQUEE_DATA");
+    if given.is_none() {
+        println!("left out: MARQUEE_DATA is not set, there is no real data to test with");
+    }
+    given
+}
+
+/// Runs an oracle; its last line of JSON.
+///
+/// # Panics
+/// When it finds a difference or cannot run: the Python environment is part of the set-up (`make test`).
+pub fn check(script: &str, arguments: &[&str]) -> serde_json::Value {
+    let python = root().join(".venv/bin/python");
+    assert!(python.exists(), "no Python environment: `make test` sets it up");
+    let output = Command::new(python)
+        .arg(root().join("tests/oracle").join(script))
+        .args(arguments)
+        .output()
+        .expect("Python starts");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script} {arguments:?} says:\n{stdout}\n{stderr}");
+    let line = stdout.lines().last().unwrap_or_default();
+    serde_json::from_str(line).unwrap_or_else(|e| panic!("{script} prints JSON: {e}: {stdout}"))
+}
+
+/// Recomputes a lake from bronze in DuckDB and checks the invariants.
+pub fn recompute(lake: &Path, topic: &str, log_events: u64) -> serde_json::Value {
+    let lake = lake.to_str().expect("a temporary folder's name is text");
+    check("recompute.py", &[lake, "--topic", topic, "--log-events", &log_events.to_string()])
+}

@@ -1,0 +1,242 @@
+//! Any permutation, duplication, chunking and delay within the horizon gives the same result: through the runtime, with
+//! random epochs, watermarks and restarts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use marquee_events::proto::{
+    Context, Error, FirstFrame, Heartbeat, Pause, PlayRequested, RebufferEnd, RebufferStart, Rendition, Resume,
+    SeekEnd, SeekStart, SessionEnd, ViewEvent, ViewEventBatch, view_event::Payload,
+};
+use marquee_events::{ContentType, ManualClock};
+use marquee_jobs::{PLAYBACK_TOPIC, Playback, PlaybackMode};
+use marquee_lake::tables;
+use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
+use marquee_stream::{
+    NewRecord, PartitionLog, RecordHeader, RecordType, Route, Runtime, RuntimeEnv, RuntimeSettings, TopicSpec,
+};
+use object_store::memory::InMemory;
+use proptest::prelude::*;
+use prost::Message as _;
+
+use crate::memory_lake::{MemoryLake, shared, text_rows};
+
+const START_MS: i64 = 1_700_000_000_000;
+const PARTITIONS: u32 = 2;
+
+/// What the engine makes of some input.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    sessions: BTreeMap<Vec<String>, Vec<String>>,
+    minutes: BTreeMap<Vec<String>, Vec<i64>>,
+    bronze: std::collections::BTreeSet<Vec<String>>,
+}
+
+const SESSION_COLUMNS: &[&str] = &[
+    "title_id", "country", "started_at", "ended_at", "startup_ms", "startup_waiting_ms", "playing_ms", "rebuffer_ms",
+    "seek_waiting_ms", "paused_ms", "silent_ms", "media_ms", "rebuffer_count", "seek_count", "rendition_switch_count",
+    "avg_bitrate_kbps", "avg_height_px", "event_count", "lost_events", "outcome", "error_code", "end_reason",
+    "is_final",
+];
+
+fn outcome(lake: &MemoryLake) -> Outcome {
+    let mut sessions: BTreeMap<Vec<String>, (u64, Vec<String>)> = BTreeMap::new();
+    let columns = [&["session_id", "player_instance", "revision"], SESSION_COLUMNS].concat();
+    for row in text_rows(&lake.rows(&tables::SESSION_REVISIONS), &columns) {
+        let revision: u64 = row[2].parse().expect("a number");
+        let newest = sessions.entry(row[..2].to_vec()).or_default();
+        assert_ne!(newest.0, revision, "a revision is written once");
+        if newest.0 < revision {
+            *newest = (revision, row[3..].to_vec());
+        }
+    }
+    let dimensions = ["minute", "cube", "country", "device_type", "cdn", "protocol", "app_version", "title_id"];
+    let mut minutes: BTreeMap<Vec<String>, Vec<i64>> = BTreeMap::new();
+    let columns = [&dimensions[..], &marquee_qoe::Measure::NAMES[..]].concat();
+    for row in text_rows(&lake.rows(&tables::QOE_MINUTES), &columns) {
+        let sums = minutes.entry(row[..dimensions.len()].to_vec()).or_insert_with(|| vec![0; marquee_qoe::Measure::COUNT]);
+        for (sum, value) in sums.iter_mut().zip(&row[dimensions.len()..]) {
+            *sum += value.parse::<i64>().expect("a number");
+        }
+    }
+    minutes.retain(|_, sums| sums.iter().any(|sum| *sum != 0));
+    let bronze = ["session_id", "player_instance", "sequence", "type", "event_time", "event_id", "bitrate_bps"];
+    Outcome {
+        sessions: sessions.into_iter().map(|(key, (_, row))| (key, row)).collect(),
+        minutes,
+        bronze: text_rows(&lake.rows(&tables::EVENTS), &bronze).into_iter().collect(),
+    }
+}
+
+/// A step of a schedule.
+#[derive(Debug, Clone)]
+enum Step {
+    Append(ViewEventBatch),
+    /// Wait until all is in the lake: an epoch ends here.
+    Epoch,
+    /// Stop gracefully and start again from the manifests.
+    Restart,
+}
+
+fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let log: Arc<dyn PartitionLog> =
+        Arc::new(EmbeddedLog::open(folder.path(), EmbeddedLogOptions::default()).expect("a log"));
+    let topic = TopicSpec { name: PLAYBACK_TOPIC.into(), partitions: PARTITIONS, retention_ms: i64::MAX };
+    log.ensure_topic(&topic).expect("a topic");
+    let lake = shared();
+    let clock = Arc::new(ManualClock::new(START_MS + 1_000_000_000));
+    let mut env = RuntimeEnv {
+        log: log.clone(),
+        lake: lake.clone(),
+        store: Arc::new(InMemory::new()),
+        state_root: "state".into(),
+        clock: clock.clone(),
+        handle: runtime.handle().clone(),
+        writer_id: "0".into(),
+    };
+    // A clock that stands still never ends an epoch by time; an interval of 0 makes every look at the log one.
+    let settings = RuntimeSettings { epoch_interval_ms: 0, live_interval_ms: i64::MAX, live_topic: None, write_threads: 1 };
+    let start = |env: &RuntimeEnv| {
+        let job: Arc<dyn marquee_stream::Job> = Arc::new(Playback::new(mode));
+        Runtime::start(env, &settings, &[(job, PLAYBACK_TOPIC.to_owned())]).expect("the jobs start")
+    };
+    let mut jobs = start(&env);
+    let drain = |jobs: &Runtime| {
+        assert!(jobs.drain(log.as_ref(), Duration::from_secs(60)).expect("the log answers"), "the jobs are stuck");
+    };
+    let append = |record: NewRecord| {
+        runtime.block_on(log.append(PLAYBACK_TOPIC, vec![record])).expect("the log takes it");
+    };
+    let header = |record_type, event_count| RecordHeader { record_type, received_at_ms: START_MS + 900_000_000, event_count };
+    for (number, step) in steps.iter().enumerate() {
+        match step {
+            Step::Append(batch) => append(NewRecord {
+                route: Route::Key(batch.context.clone().unwrap_or_default().session_id.into_bytes().into()),
+                header: header(RecordType::ViewEvents(ContentType::Protobuf), batch.events.len() as u32),
+                payload: batch.encode_to_vec().into(),
+            }),
+            Step::Epoch => drain(&jobs),
+            Step::Restart => {
+                jobs.stop().expect("a graceful stop");
+                env.writer_id = number.to_string();
+                jobs = start(&env);
+            }
+        }
+    }
+    for partition in 0..PARTITIONS {
+        append(NewRecord {
+            route: Route::Partition(partition),
+            header: header(RecordType::EndOfInput, 0),
+            payload: Vec::new().into(),
+        });
+    }
+    drain(&jobs);
+    jobs.stop().expect("a graceful stop");
+    outcome(&lake)
+}
+
+/// A session of a kind's payloads with the given pauses (ms) between them.
+fn session(index: usize, kinds: &[u8], gaps_ms: &[i64]) -> ViewEventBatch {
+    let mut at_ms = START_MS + index as i64 * 7_000;
+    let mut media_ms = 0;
+    let events = kinds.iter().zip(gaps_ms).enumerate().map(|(sequence, (kind, gap_ms))| {
+        at_ms += gap_ms;
+        media_ms += gap_ms / 2;
+        ViewEvent {
+            event_id: format!("e{sequence}"),
+            sequence: sequence as u64,
+            event_time_ms: at_ms,
+            media_time_ms: (kind % 3 > 0).then_some(media_ms),
+            payload: Some(payload(if sequence == 0 { 0 } else { *kind }, sequence)),
+        }
+    });
+    let context = Context {
+        session_id: format!("s{}", index / 2), // two players may share a session id
+        player_instance: format!("p{index}"),
+        title_id: format!("t{}", index % 3),
+        country: "DE".into(),
+        ..Default::default()
+    };
+    ViewEventBatch { context: Some(context), sent_at_ms: 0, events: events.collect() }
+}
+
+fn payload(kind: u8, sequence: usize) -> Payload {
+    match kind % 13 {
+        0 => Payload::PlayRequested(PlayRequested {}),
+        1 | 2 => Payload::FirstFrame(FirstFrame {}),
+        3 => Payload::RebufferStart(RebufferStart {}),
+        4 => Payload::RebufferEnd(RebufferEnd {}),
+        5 => Payload::Pause(Pause {}),
+        6 => Payload::Resume(Resume {}),
+        7 => Payload::SeekStart(SeekStart {}),
+        8 => Payload::SeekEnd(SeekEnd {}),
+        9 => Payload::Rendition(Rendition {
+            representation_id: format!("r{}", sequence % 3),
+            bitrate_bps: 1_000_000 + sequence as u64,
+            height: 360,
+            ..Default::default()
+        }),
+        10 if sequence > 8 => Payload::SessionEnd(SessionEnd { reason: "ended".into() }),
+        11 if sequence > 6 => Payload::Error(Error { code: format!("E{sequence}"), fatal: true, business: false }),
+        _ => Payload::Heartbeat(Heartbeat { buffer_ms: 1, throughput_bps: 2, dropped_frames: 3 }),
+    }
+}
+
+fn sessions() -> impl Strategy<Value = Vec<ViewEventBatch>> {
+    // Mostly seconds; sometimes more than the session gap, so that sessions close and open again.
+    let gap = prop_oneof![12 => 0_i64..20_000, 1 => 250_000_i64..500_000];
+    let events = prop::collection::vec((any::<u8>(), gap), 3..16);
+    prop::collection::vec(events, 2..6).prop_map(|sessions| {
+        let build = |(index, events): (usize, Vec<(u8, i64)>)| {
+            let (kinds, gaps): (Vec<u8>, Vec<i64>) = events.into_iter().unzip();
+            session(index, &kinds, &gaps)
+        };
+        sessions.into_iter().enumerate().map(build).collect()
+    })
+}
+
+/// Cuts sessions into small batches, mixes, repeats and delays them, with epochs and restarts in between.
+fn schedule(sessions: &[ViewEventBatch], seed: u64) -> Vec<Step> {
+    use rand::seq::SliceRandom as _;
+    use rand::{Rng as _, SeedableRng as _};
+    let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+    let mut pieces = Vec::new();
+    for session in sessions {
+        let mut events = session.events.clone();
+        if rng.random_bool(0.7) {
+            events.shuffle(&mut rng);
+        }
+        while !events.is_empty() {
+            let length = rng.random_range(1..=events.len().min(5));
+            let piece = ViewEventBatch { events: events.drain(..length).collect(), ..session.clone() };
+            pieces.extend((0..rng.random_range(1..=2)).map(|_| piece.clone()));
+        }
+    }
+    pieces.shuffle(&mut rng);
+    let mut steps = Vec::new();
+    for piece in pieces {
+        steps.push(Step::Append(piece));
+        match rng.random_range(0..10) {
+            0..=2 => steps.push(Step::Epoch),
+            3 => steps.push(Step::Restart),
+            _ => {}
+        }
+    }
+    steps
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_gives_the_same_result(sessions in sessions(), seed in any::<u64>()) {
+        let in_order: Vec<Step> = sessions.iter().cloned().map(Step::Append).collect();
+        let expected = play(PlaybackMode::Import, &in_order);
+        let mixed = schedule(&sessions, seed);
+        prop_assert_eq!(&play(PlaybackMode::Import, &mixed), &expected);
+        prop_assert_eq!(&play(PlaybackMode::Live, &mixed), &expected);
+    }
+}

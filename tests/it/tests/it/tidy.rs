@@ -1,0 +1,196 @@
+//! The house rules as tests: the ladder, the heavy dependencies, module docs, generated code, the README's commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::oracle::root;
+
+/// A crate as its manifest tells it.
+struct Member {
+    folder: String,
+    name: String,
+    dependencies: BTreeSet<String>,
+}
+
+fn manifest(folder: &str) -> toml::Table {
+    let path = root().join(folder).join("Cargo.toml");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text.parse().unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn members() -> Vec<Member> {
+    let workspace = manifest("");
+    let folders = workspace["workspace"]["members"].as_array().expect("members");
+    folders
+        .iter()
+        .map(|folder| {
+            let folder = folder.as_str().expect("text").to_owned();
+            let manifest = manifest(&folder);
+            let dependencies = manifest["dependencies"].as_table().expect("a table").keys().cloned().collect();
+            Member { name: manifest["package"]["name"].as_str().expect("text").to_owned(), folder, dependencies }
+        })
+        .collect()
+}
+
+/// Folder → rung, from the table in ARCHITECTURE.md.
+fn ladder() -> BTreeMap<String, u32> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let mut rungs = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let Ok(rung) = cells[1].parse() else { continue };
+        for part in cells[2].split('`').skip(1).step_by(2) {
+            rungs.insert(part.to_owned(), rung);
+        }
+    }
+    rungs
+}
+
+#[test]
+fn imports_point_to_lower_rungs_only() {
+    let (rungs, members) = (ladder(), members());
+    let rung = |member: &Member| {
+        *rungs.get(&member.folder).unwrap_or_else(|| panic!("{} is not in ARCHITECTURE.md's ladder", member.folder))
+    };
+    assert_eq!(rungs.len(), members.len(), "the ladder lists a crate that is not there");
+    for member in &members {
+        for other in members.iter().filter(|other| member.dependencies.contains(&other.name)) {
+            assert!(rung(other) < rung(member), "{} must not import {}", member.folder, other.folder);
+        }
+    }
+}
+
+#[test]
+fn crates_are_named_after_their_folders() {
+    for member in members() {
+        let last = member.folder.rsplit('/').next().unwrap_or_default();
+        let expected = if last == "marquee" { last.to_owned() } else { format!("marquee-{last}") };
+        assert_eq!(member.name, expected);
+    }
+}
+
+#[test]
+fn heavy_dependencies_have_one_home() {
+    let homes: [(&str, &[&str]); 4] = [
+        ("deltalake", &["lakehouse/lake-delta"]),
+        ("datafusion", &["lakehouse/lake-delta"]),
+        ("fjall", &["pipelines/log-embedded"]),
+        ("axum", &["pipelines/collector"]),
+    ];
+    for (dependency, folders) in homes {
+        let found: Vec<String> = members()
+            .into_iter()
+            .filter(|member| member.dependencies.contains(dependency))
+            .map(|member| member.folder)
+            .collect();
+        assert_eq!(found, folders, "{dependency}");
+    }
+    let qoe = members().into_iter().find(|member| member.folder == "pipelines/qoe").expect("the fold");
+    assert_eq!(qoe.dependencies, BTreeSet::from(["marquee-events".to_owned(), "serde".to_owned()]), "qoe is pure");
+}
+
+/// Every Rust file of the repository, generated ones left out.
+pub fn rust_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> =
+        ["pipelines", "lakehouse", "platform-api", "tests"].iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "generated") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for file in rust_files() {
+        let text = fs::read_to_string(&file).expect("a source file");
+        assert!(text.starts_with("//! "), "{} does not open with //!", file.display());
+    }
+}
+
+#[test]
+fn there_are_no_drawers_for_odds_and_ends() {
+    for file in rust_files() {
+        let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        assert!(!["utils", "util", "common", "helpers", "manager", "misc"].contains(&name), "{}", file.display());
+    }
+}
+
+/// The committed protobuf code is what the contract generates; `UPDATE_GENERATED=1` writes it anew.
+#[test]
+fn generated_code_is_up_to_date() {
+    let events = root().join("pipelines/events");
+    let descriptors = protox::compile(["marquee.events.v1.proto"], [events.join("proto")]).expect("the contract");
+    let out = tempfile::tempdir().expect("a folder");
+    prost_build::Config::new().out_dir(out.path()).compile_fds(descriptors).expect("generated code");
+    let fresh = fs::read_to_string(out.path().join("marquee.events.v1.rs")).expect("a file");
+    let committed = events.join("src/generated/marquee.events.v1.rs");
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        fs::write(&committed, &fresh).expect("a file");
+    }
+    assert!(fs::read_to_string(&committed).expect("a file") == fresh, "run: UPDATE_GENERATED=1 make test");
+}
+
+/// Every `marquee …` and `make …` in the README's code blocks is a command that exists.
+#[test]
+fn the_readme_names_real_commands() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("Makefile");
+    let mut checked = 0;
+    for block in readme.split("```").skip(1).step_by(2) {
+        for line in block.lines().skip(1).map(str::trim) {
+            let line = line.trim_start_matches("$ ");
+            if let Some(target) = line.strip_prefix("make ") {
+                let target = target.split_whitespace().next().unwrap_or_default();
+                assert!(makefile.lines().any(|l| l.starts_with(&format!("{target}:"))), "no target {target}");
+                checked += 1;
+            } else if let Some(arguments) = line.strip_prefix("marquee ") {
+                check_command(arguments);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 5, "the README shows commands");
+}
+
+/// `marquee a b …` is known when `marquee a b --help` shows a usage with its words.
+fn check_command(arguments: &str) {
+    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+    let words: Vec<&str> = arguments.split_whitespace().take_while(is_word).collect();
+    let home = Path::new("/nonexistent/home");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_marquee-under-test"));
+    let output = command.args(["--home", &home.display().to_string()]).args(&words).arg("--help").output();
+    let output = output.expect("the binary starts");
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && help.contains("Usage:"), "marquee {arguments}: {help}");
+    for flag in arguments.split_whitespace().filter(|word| word.starts_with("--")) {
+        assert!(help.contains(flag), "marquee {arguments}: no {flag} in its help");
+    }
+}
+
+/// No path or address of one machine.
+#[test]
+fn no_file_names_a_machine() {
+    for name in ["README.md", "ARCHITECTURE.md", "Makefile", "docs"] {
+        let mut paths = vec![root().join(name)];
+        while let Some(path) = paths.pop() {
+            if path.is_dir() {
+                paths.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("text");
+            for word in ["/root/", "/work/", "/home/"] {
+                assert!(!text.contains(word), "{} names {word}", path.display());
+            }
+        }
+    }
+}
