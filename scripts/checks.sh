@@ -86,6 +86,7 @@ done
 stage_total=${#plan[@]}
 started_ms=$(now_ms)
 trap summary EXIT
+[[ -n ${MARQUEE_DATA:-} ]] || unset MARQUEE_DATA # set but empty means the same
 # cargo runs each test in its crate's folder: a relative path would point elsewhere.
 if [[ -d ${MARQUEE_DATA:-} ]]; then
   MARQUEE_DATA=$(cd "$MARQUEE_DATA" && pwd)

@@ -12,7 +12,7 @@ purpose=${1:?usage: system-packages.sh build|test}
 compile_and_link() {
   local binary code=0
   binary=$(mktemp)
-  echo 'int main(void) { return 0; }' | cc -x c - -o "$binary" || code=$?
+  cc -x c - -o "$binary" <<<'int main(void) { return 0; }' || code=$?
   rm -f "$binary"
   return "$code"
 }

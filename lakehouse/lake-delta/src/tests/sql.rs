@@ -163,7 +163,7 @@ async fn lost_and_broken_data_files_are_damage() {
     };
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    check("missing or unreadable").await;
+    check("table `events` is damaged: a data file is missing or unreadable").await;
     std::fs::remove_file(&path).unwrap();
     check("table `events` is damaged: a data file is missing or unreadable").await;
 }
