@@ -9,10 +9,12 @@ use std::fmt::Write as _;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
+use crate::decode::too_many_events;
 use crate::proto::view_event::Payload;
 use crate::view::CONTEXT_FIELDS;
-use crate::decode::too_many_events;
-use crate::{BatchView, ContextView, DecodeError, EventView, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView, Text, proto};
+use crate::{
+    BatchView, ContextView, DecodeError, EventView, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView, Text, proto,
+};
 
 /// Decodes a batch; strings without escapes borrow from `bytes`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
@@ -382,8 +384,6 @@ fn write_event(event: &proto::ViewEvent, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn check(input: &str, field: &str, problem: &str) {
         let error = crate::decode(crate::ContentType::Json, input.as_bytes()).expect_err("is refused");
         assert_eq!(error.field, field);
@@ -398,11 +398,7 @@ mod tests {
         check(r#"{"context":{"sesion_id":"a"}}"#, "context", "unknown field `sesion_id`");
         check(r#"{"context":{},"events":[]}"#, "context.session_id", "missing");
         check(r#"{"context":{"session_id":"a"},"events":[]}"#, "events", "empty");
-        check(
-            r#"{"context":{"session_id":"a"},"events":[{"sequence":-1}]}"#,
-            "events[0].sequence",
-            "invalid value",
-        );
+        check(r#"{"context":{"session_id":"a"},"events":[{"sequence":-1}]}"#, "events[0].sequence", "invalid value");
         check(
             r#"{"context":{"session_id":"a"},"events":[{"rendition":{"bitrate_bps":"x"}}]}"#,
             "events[0].rendition.bitrate_bps",

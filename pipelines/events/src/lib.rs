@@ -8,8 +8,8 @@ mod clock;
 mod decode;
 mod error_kind;
 mod json;
-mod protobuf;
 pub mod proto;
+mod protobuf;
 mod view;
 
 pub use clock::{Clock, ManualClock, SystemClock};

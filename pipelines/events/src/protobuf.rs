@@ -25,8 +25,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
                 if index == MAX_EVENTS_PER_BATCH {
                     return Err(too_many_events()); // stop here: a small body can hold millions of empty events
                 }
-                let event =
-                    decode_event(event).map_err(|p| DecodeError::new(format!("events[{index}]"), p))?;
+                let event = decode_event(event).map_err(|p| DecodeError::new(format!("events[{index}]"), p))?;
                 batch.events.push(event);
             }
             (1..=3, _) => return Err(DecodeError::new("batch", WRONG_WIRE_TYPE)),
@@ -104,9 +103,7 @@ fn decode_payload(kind: PayloadKind, bytes: &[u8]) -> Result<PayloadView<'_>, &'
         },
         PayloadKind::AdStart => PayloadView::AdStart { ad_id: first },
         PayloadKind::AdEnd => PayloadView::AdEnd,
-        PayloadKind::Error => {
-            PayloadView::Error { code: first, fatal: numbers[0] != 0, business: numbers[1] != 0 }
-        }
+        PayloadKind::Error => PayloadView::Error { code: first, fatal: numbers[0] != 0, business: numbers[1] != 0 },
         PayloadKind::Heartbeat => PayloadView::Heartbeat {
             buffer_ms: numbers[0] as u32,
             throughput_bps: numbers[1],

@@ -10,13 +10,17 @@ use marquee_lake::{EpochCommit, LakeError, ShardEpoch, TableSpec, tables};
 use tokio::runtime::Handle;
 
 use crate::progress::ShardProgress;
-use crate::{Manifest, NewRecord, PartitionLog, RecordHeader, RecordType, Route, RuntimeProgress, ShardId, ShardStore, StreamError};
+use crate::{
+    Manifest, NewRecord, PartitionLog, RecordHeader, RecordType, Route, RuntimeProgress, ShardId, ShardStore,
+    StreamError,
+};
 
 /// Decided epochs that may wait; shards wait when there are more, so that a slow lake slows reading, not memory.
 const QUEUE: usize = 256;
 
-/// How often a commit that found the lake unavailable is tried again, with growing pauses: about half a minute.
-const COMMIT_ATTEMPTS: u32 = 8;
+/// How often a commit that found the lake unavailable is tried, with growing pauses: about six seconds. Then the
+/// process halts loudly; whoever restarts it finds the epochs and rolls them forward.
+const COMMIT_ATTEMPTS: u32 = 6;
 
 /// An epoch whose manifest exists.
 pub(crate) struct Decided {

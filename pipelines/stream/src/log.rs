@@ -184,7 +184,9 @@ pub enum LogError {
     #[error("the log has no topic `{0}`")]
     UnknownTopic(String),
     /// A topic is there, but not as asked.
-    #[error("topic `{topic}` has {found} partitions, the settings ask for {asked}: the count is fixed when a topic is made")]
+    #[error(
+        "topic `{topic}` has {found} partitions, the settings ask for {asked}: the count is fixed when a topic is made"
+    )]
     Mismatch {
         /// The topic.
         topic: String,
@@ -200,7 +202,9 @@ pub enum LogError {
         waiting_bytes: usize,
     },
     /// The offset was dropped by retention.
-    #[error("offset {offset} of {topic}/{partition} has expired, the log starts at {start}: raise the topic's retention, or restore the log from a copy")]
+    #[error(
+        "offset {offset} of {topic}/{partition} has expired, the log starts at {start}: raise the topic's retention, or restore the log from a copy"
+    )]
     OffsetExpired {
         /// The topic.
         topic: String,
@@ -212,7 +216,9 @@ pub enum LogError {
         start: u64,
     },
     /// The offset lies beyond the end: the log lost records, or belongs to another lake.
-    #[error("offset {offset} of {topic}/{partition} lies beyond the log's end {end}: this log is not the one that the lake was written from")]
+    #[error(
+        "offset {offset} of {topic}/{partition} lies beyond the log's end {end}: this log is not the one that the lake was written from"
+    )]
     BeyondEnd {
         /// The topic.
         topic: String,

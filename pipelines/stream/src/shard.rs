@@ -117,7 +117,10 @@ impl Shard {
                 self.finish(&mut in_flight)?;
                 in_flight = Some(self.freeze(state.as_mut(), &mut at, &io, false)?);
             } else if !read {
-                self.commit.log.wait(&self.id.topic, self.id.partition, at.next_offset, IDLE_WAIT).map_err(|e| self.log_error(e))?;
+                self.commit
+                    .log
+                    .wait(&self.id.topic, self.id.partition, at.next_offset, IDLE_WAIT)
+                    .map_err(|e| self.log_error(e))?;
             }
         }
         self.finish(&mut in_flight)?;
@@ -199,9 +202,8 @@ impl Shard {
     /// Reads and processes what there is; whether there was anything.
     fn read(&self, state: &mut dyn ShardState, at: &mut Position) -> Result<bool, StreamError> {
         let log = &self.commit.log;
-        let records = log
-            .read(&self.id.topic, self.id.partition, at.next_offset, READ_BYTES)
-            .map_err(|e| self.log_error(e))?;
+        let records =
+            log.read(&self.id.topic, self.id.partition, at.next_offset, READ_BYTES).map_err(|e| self.log_error(e))?;
         let Some(last) = records.last() else { return Ok(false) };
         fail::fail_point!("shard-after-poll");
         state.process(&records)?;
@@ -232,11 +234,8 @@ impl Shard {
     }
 
     fn publish(&self, topic: &str, payload: Vec<u8>, at: &mut Position) -> Result<(), StreamError> {
-        let header = RecordHeader {
-            record_type: RecordType::LiveDeltas,
-            received_at_ms: self.clock.now_ms(),
-            event_count: 0,
-        };
+        let header =
+            RecordHeader { record_type: RecordType::LiveDeltas, received_at_ms: self.clock.now_ms(), event_count: 0 };
         let route = Route::Key(self.id.to_string().into_bytes().into());
         let record = NewRecord { route, header, payload: payload.into() };
         match self.commit.handle.block_on(self.commit.log.append(topic, vec![record])) {
@@ -364,7 +363,10 @@ impl EpochWrite {
             let mut written = Vec::new();
             if rows.num_rows() > 0 {
                 fail::fail_point!("parquet-before-write");
-                let name = format!("{}-{}-{:05}-{epoch:012}-{}", self.id.job, self.id.topic, self.id.partition, self.writer_id);
+                let name = format!(
+                    "{}-{}-{:05}-{epoch:012}-{}",
+                    self.id.job, self.id.topic, self.id.partition, self.writer_id
+                );
                 let write = self.commit.lake.write(table, &name, rows, self.frozen_at_ms);
                 written = handle
                     .block_on(write)
@@ -381,8 +383,12 @@ impl EpochWrite {
             handle.block_on(self.store.write_segment(&name, bytes))?;
         }
         fail::fail_point!("snapshot-before-write");
-        let snapshot =
-            handle.block_on(self.store.write_snapshot(epoch, &self.writer_id, self.snapshot_version, frozen.snapshot))?;
+        let snapshot = handle.block_on(self.store.write_snapshot(
+            epoch,
+            &self.writer_id,
+            self.snapshot_version,
+            frozen.snapshot,
+        ))?;
         fail::fail_point!("manifest-before-create");
         let manifest = Manifest {
             format: MANIFEST_FORMAT,

@@ -184,9 +184,8 @@ impl ShardStore {
         let snapshots = self.path("snapshot");
         let listed: Vec<_> =
             self.store.list(Some(&snapshots)).try_collect().await.map_err(|e| store_error("list", &snapshots, e))?;
-        let epoch_of = |object: &object_store::ObjectMeta| -> Option<u64> {
-            object.location.filename()?.get(..12)?.parse().ok()
-        };
+        let epoch_of =
+            |object: &object_store::ObjectMeta| -> Option<u64> { object.location.filename()?.get(..12)?.parse().ok() };
         for object in listed.iter().filter(|o| epoch_of(o).is_some_and(|epoch| epoch < keep_from)) {
             self.delete(&object.location).await?;
         }

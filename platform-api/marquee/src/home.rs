@@ -1,7 +1,7 @@
 //! The home: one folder for log, state and lake, used by one process at a time.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -43,8 +43,10 @@ impl Home {
     pub(crate) fn lock(&self) -> Result<HomeLock, Failure> {
         let path = self.root.join("lock");
         let denied = |e: std::io::Error| {
-            let hint = if e.kind() == ErrorKind::PermissionDenied { "; choose another with --home DIR" } else { "" };
-            Failure::unavailable(format!("cannot write to home {}: {e}{hint}", self.root.display()))
+            Failure::unavailable(format!(
+                "cannot write to home {}: {e}; choose another with --home DIR",
+                self.root.display()
+            ))
         };
         fs::create_dir_all(&self.root).map_err(denied)?;
         let mut file =

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command, LakeCommand, ImportCommand, BenchCommand};
+use cli::{BenchCommand, Cli, Command, ImportCommand, LakeCommand};
 pub use failure::Failure;
 
 /// Runs the command line of this process and reports failure as one sentence on stderr.
@@ -41,20 +41,23 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::unavailable(format!("cannot start the I/O threads: {e}")))?;
+    // Never dropped: commands end their services by themselves, and what Delta's kernel still has in the air after a
+    // failure would panic on a runtime that is being torn down.
+    let runtime: &'static tokio::runtime::Runtime = Box::leak(Box::new(runtime));
     match cli.command {
         Command::Config { json } => commands::config::run(&loaded, json),
-        Command::Up => commands::up::run(&runtime, &loaded.settings),
-        Command::Demo(options) => commands::demo::run(&runtime, &loaded.settings, &options),
+        Command::Up => commands::up::run(runtime, &loaded.settings),
+        Command::Demo(options) => commands::demo::run(runtime, &loaded.settings, &options),
         Command::Import { source: ImportCommand::Waterloo { dir, json } } => {
-            commands::import::waterloo(&runtime, &loaded.settings, &dir, json)
+            commands::import::waterloo(runtime, &loaded.settings, &dir, json)
         }
         Command::Lake { command: LakeCommand::Tables { json } } => {
-            commands::lake::tables(&runtime, &loaded.settings, json)
+            commands::lake::tables(runtime, &loaded.settings, json)
         }
         Command::Lake { command: LakeCommand::Sql { query, format } } => {
-            commands::lake::sql(&runtime, &loaded.settings, &query, format)
+            commands::lake::sql(runtime, &loaded.settings, &query, format)
         }
-        Command::Bench { command: BenchCommand::Stream(options) } => commands::bench::stream(&runtime, &options),
+        Command::Bench { command: BenchCommand::Stream(options) } => commands::bench::stream(runtime, &options),
     }
 }
 

@@ -24,6 +24,9 @@ use crate::settings::{LogAdapter, Settings};
 /// Live deltas repeat what the lake has soon after: an hour is plenty (ms).
 const LIVE_RETENTION_MS: i64 = 60 * 60 * 1000;
 
+/// More than the largest import chunk (64 MiB): an append larger than this would be refused for ever.
+const MAX_WAITING_BYTES: usize = 128 << 20;
+
 /// How often old segments of the log are looked for.
 const RETENTION_CHECK: Duration = Duration::from_secs(60);
 
@@ -139,7 +142,10 @@ impl Services {
 
 fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {
     let log: Arc<dyn PartitionLog> = match settings.log.adapter {
-        LogAdapter::Embedded => Arc::new(EmbeddedLog::open(&home.log(), EmbeddedLogOptions::default())?),
+        LogAdapter::Embedded => {
+            let options = EmbeddedLogOptions { max_waiting_bytes: MAX_WAITING_BYTES, ..Default::default() };
+            Arc::new(EmbeddedLog::open(&home.log(), options)?)
+        }
     };
     let retention_ms = i64::from(settings.log.retention_hours) * 60 * 60 * 1000;
     for (name, retention_ms) in
@@ -152,7 +158,11 @@ fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, F
 }
 
 /// Drops expired records once in a while until told to stop.
-fn keep_retention(log: Arc<dyn PartitionLog>, clock: Arc<dyn Clock>, handle: &tokio::runtime::Handle) -> Arc<AtomicBool> {
+fn keep_retention(
+    log: Arc<dyn PartitionLog>,
+    clock: Arc<dyn Clock>,
+    handle: &tokio::runtime::Handle,
+) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     handle.spawn(async move {

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Array, StringArray, StringViewArray,
-};
+use arrow::array::{ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Array, StringArray, StringViewArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
@@ -123,7 +121,10 @@ impl BronzeRows {
     }
 
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.rows.len() * size_of::<Row>() + self.records.len() * size_of::<RecordMeta>() + self.ids.len() + self.symbols.bytes
+        self.rows.len() * size_of::<Row>()
+            + self.records.len() * size_of::<RecordMeta>()
+            + self.ids.len()
+            + self.symbols.bytes
     }
 
     /// Starts a record; its events follow.
@@ -215,9 +216,8 @@ impl BronzeRows {
         let rows = || order.iter().map(|row| &self.rows[*row as usize]);
         let record = |row: &Row| &self.records[row.record as usize];
         let values: ArrayRef = Arc::new(StringArray::from_iter_values(self.symbols.texts.iter()));
-        let dictionary = |keys: Int32Array| -> ArrayRef {
-            Arc::new(DictionaryArray::<Int32Type>::new(keys, values.clone()))
-        };
+        let dictionary =
+            |keys: Int32Array| -> ArrayRef { Arc::new(DictionaryArray::<Int32Type>::new(keys, values.clone())) };
         let known = |number: u32| (number > 0).then_some(number as i32);
         let is = |row: &Row, kind: PayloadKind| row.kind == kind;
         let text = |index: usize, kinds: &[PayloadKind]| -> ArrayRef {
@@ -233,9 +233,8 @@ impl BronzeRows {
             let flags = rows().map(|r| is(r, PayloadKind::Error).then_some(r.numbers[index] != 0));
             Arc::new(flags.collect::<BooleanArray>())
         };
-        let ints = |value: &dyn Fn(&Row) -> i64| -> ArrayRef {
-            Arc::new(Int64Array::from_iter_values(rows().map(value)))
-        };
+        let ints =
+            |value: &dyn Fn(&Row) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(rows().map(value))) };
         let context = |field: usize, required: bool| -> ArrayRef {
             let key = |r: &Row| {
                 let number = self.contexts[record(r).context as usize][field];
@@ -263,9 +262,7 @@ impl BronzeRows {
             timestamps(rows().map(|r| Some(record(r).received_at_ms))),
             Arc::new(rows().map(|r| Some(record(r).sent_at_ms).filter(|ms| *ms != 0)).collect::<Int64Array>()),
             Arc::new(rows().map(|r| Some(r.is_late)).collect::<BooleanArray>()),
-            Arc::new(
-                rows().map(|r| Some(r.media_time_ms).filter(|ms| *ms != NO_MEDIA_TIME)).collect::<Int64Array>(),
-            ),
+            Arc::new(rows().map(|r| Some(r.media_time_ms).filter(|ms| *ms != NO_MEDIA_TIME)).collect::<Int64Array>()),
             text(0, &[Rendition]),
             number(0, Rendition),
             small(1, Rendition),

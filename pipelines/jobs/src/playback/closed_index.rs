@@ -63,9 +63,8 @@ impl ClosedIndex {
         }
         for segment in self.segments.iter().rev().filter(|s| bloom_contains(&s.bloom, key)) {
             let bytes = io.read_segment(&segment.name)?;
-            let sessions: BTreeMap<u128, ClosedSession> = postcard::from_bytes(&bytes).map_err(|e| {
-                StreamError::Damaged { path: segment.name.clone(), problem: e.to_string() }
-            })?;
+            let sessions: BTreeMap<u128, ClosedSession> = postcard::from_bytes(&bytes)
+                .map_err(|e| StreamError::Damaged { path: segment.name.clone(), problem: e.to_string() })?;
             if let Some(session) = sessions.get(&key) {
                 return Ok(Some(session.clone()));
             }
@@ -112,7 +111,8 @@ fn bloom_contains(bloom: &[u64], key: u128) -> bool {
 /// Double hashing over the two halves of the key, which is a hash already (Kirsch and Mitzenmacher, 2006).
 fn bloom_bits(key: u128, words: usize) -> impl Iterator<Item = usize> {
     let (first, second) = (key as u64, (key >> 64) as u64 | 1);
-    (0..u64::from(BLOOM_PROBES)).map(move |i| (first.wrapping_add(i.wrapping_mul(second)) % (words as u64 * 64)) as usize)
+    (0..u64::from(BLOOM_PROBES))
+        .map(move |i| (first.wrapping_add(i.wrapping_mul(second)) % (words as u64 * 64)) as usize)
 }
 
 #[cfg(test)]

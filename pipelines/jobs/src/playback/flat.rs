@@ -53,11 +53,9 @@ impl<'a> Flat<'a> {
             PayloadKind::AdStart => PayloadView::AdStart { ad_id: text(0) },
             PayloadKind::AdEnd => PayloadView::AdEnd,
             PayloadKind::Error => PayloadView::Error { code: text(0), fatal: first != 0, business: second != 0 },
-            PayloadKind::Heartbeat => PayloadView::Heartbeat {
-                buffer_ms: first as u32,
-                throughput_bps: second,
-                dropped_frames: third as u32,
-            },
+            PayloadKind::Heartbeat => {
+                PayloadView::Heartbeat { buffer_ms: first as u32, throughput_bps: second, dropped_frames: third as u32 }
+            }
             PayloadKind::Background => PayloadView::Background,
             PayloadKind::Foreground => PayloadView::Foreground,
             PayloadKind::SessionEnd => PayloadView::SessionEnd { reason: text(0) },

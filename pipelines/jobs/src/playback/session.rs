@@ -153,8 +153,8 @@ impl Session {
     /// The time at which the watermark has to look at it again.
     pub(crate) fn deadline_ms(&self) -> Option<i64> {
         let hole = self.buffer.front().map(|event| event.time_ms);
-        let gap = (self.closed.is_none() && self.fold.event_count > 0)
-            .then(|| self.fold.last_time_ms + self.fold.gap_ms());
+        let gap =
+            (self.closed.is_none() && self.fold.event_count > 0).then(|| self.fold.last_time_ms + self.fold.gap_ms());
         match (hole, gap) {
             (Some(hole), Some(gap)) => Some(hole.min(gap)),
             (hole, gap) => hole.or(gap),

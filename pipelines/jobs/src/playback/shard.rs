@@ -473,7 +473,8 @@ impl ShardState for PlaybackShard {
             (&tables::LATE_EVENTS, self.late_rows()),
             (&tables::QOE_MINUTES, self.cubes.rows(&self.topic, self.partition, epoch)),
         ];
-        tables.extend(others.into_iter().filter(|(_, rows)| rows.num_rows() > 0).map(|(table, rows)| (table as _, rows)));
+        tables
+            .extend(others.into_iter().filter(|(_, rows)| rows.num_rows() > 0).map(|(table, rows)| (table as _, rows)));
         self.bronze.clear();
         self.dead_letters.clear();
         self.dead_letter_bytes = 0;

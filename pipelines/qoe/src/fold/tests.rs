@@ -159,10 +159,8 @@ fn a_seek_ends_a_stall() {
 
 #[test]
 fn rebuffering_before_the_first_frame_is_startup() {
-    let (session, _) = check(
-        &[(0, P::PlayRequested), (1, P::RebufferStart), (3, P::FirstFrame), (4, end())],
-        [3, 1, 0, 0, 0, 0, 0],
-    );
+    let (session, _) =
+        check(&[(0, P::PlayRequested), (1, P::RebufferStart), (3, P::FirstFrame), (4, end())], [3, 1, 0, 0, 0, 0, 0]);
     assert_eq!((session.startup_ms, session.rebuffer_count), (Some(3000), 0));
 }
 
@@ -177,7 +175,9 @@ fn a_stall_of_no_length_is_a_stall() {
 
 #[test]
 fn an_interrupted_startup_has_no_startup_time() {
-    for interruption in [P::Pause, P::SeekStart, P::Background, P::Error { code: "E".into(), fatal: false, business: false }] {
+    for interruption in
+        [P::Pause, P::SeekStart, P::Background, P::Error { code: "E".into(), fatal: false, business: false }]
+    {
         let (session, minutes) = fold(&[(0, P::PlayRequested), (1, interruption.clone()), (3, P::FirstFrame)]);
         assert_eq!(session.startup_ms, None, "{interruption:?}");
         assert_eq!((minutes.total(Measure::Starts), minutes.total(Measure::Startups)), (1, 0));
@@ -187,13 +187,7 @@ fn an_interrupted_startup_has_no_startup_time() {
 #[test]
 fn a_pre_roll_ad_is_not_startup() {
     let (session, _) = check(
-        &[
-            (0, P::PlayRequested),
-            (1, P::AdStart { ad_id: "a".into() }),
-            (6, P::AdEnd),
-            (8, P::FirstFrame),
-            (9, end()),
-        ],
+        &[(0, P::PlayRequested), (1, P::AdStart { ad_id: "a".into() }), (6, P::AdEnd), (8, P::FirstFrame), (9, end())],
         [3, 1, 0, 0, 0, 5, 0],
     );
     assert_eq!(session.startup_ms, Some(3000));
@@ -252,10 +246,8 @@ fn silence_longer_than_the_gap_is_nothing_and_a_pause_may_last_longer() {
 
 #[test]
 fn time_that_steps_back_counts_as_zero() {
-    let (session, _) = check(
-        &[(0, P::PlayRequested), (10, P::FirstFrame), (5, HEARTBEAT), (12, HEARTBEAT)],
-        [10, 2, 0, 0, 0, 0, 0],
-    );
+    let (session, _) =
+        check(&[(0, P::PlayRequested), (10, P::FirstFrame), (5, HEARTBEAT), (12, HEARTBEAT)], [10, 2, 0, 0, 0, 0, 0]);
     assert_eq!(session.last_time_ms, 12_000);
 }
 

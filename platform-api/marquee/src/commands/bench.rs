@@ -94,9 +94,7 @@ pub(crate) fn stream(runtime: &tokio::runtime::Runtime, options: &BenchStreamOpt
     let epochs = bench.check(options.events)?;
     let events_per_s = options.events as f64 / wall_s;
     let rate = options.freshness_rate.unwrap_or((events_per_s / 2.0) as u64).max(PACES_PER_SECOND);
-    let freshness = (options.freshness_seconds > 0)
-        .then(|| bench.freshness(options, rate))
-        .transpose()?;
+    let freshness = (options.freshness_seconds > 0).then(|| bench.freshness(options, rate)).transpose()?;
     let tables = runtime.block_on(bench.lake.tables())?;
     let report = Report {
         format: if options.format == BenchFormat::Json { "json" } else { "protobuf" },
@@ -219,9 +217,9 @@ impl Bench {
     fn check(&self, events: u64) -> Result<u64, Failure> {
         let count = |query: &str| -> Result<u64, Failure> {
             let (_, rows) = self.handle.block_on(self.lake.sql(query))?;
-            let text = rows.first().map(|batch| {
-                arrow::util::display::array_value_to_string(batch.column(0), 0).unwrap_or_default()
-            });
+            let text = rows
+                .first()
+                .map(|batch| arrow::util::display::array_value_to_string(batch.column(0), 0).unwrap_or_default());
             Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
         };
         let bronze = count("SELECT count(*) FROM events")?;

@@ -64,7 +64,12 @@ pub(crate) fn run(
     eprintln!("collector  {}   (POST /v1/events)", services.url());
     eprintln!("home       {}", settings.home.display());
     eprintln!("viewers    simulated, seed {seed}");
-    if options.once { once(runtime, services, clock, seed, options) } else { forever(runtime, services, clock, seed, &settings) }
+    let home = settings.home.display().to_string();
+    if options.once {
+        once(runtime, services, clock, seed, options, &home)
+    } else {
+        forever(runtime, services, clock, seed, &home)
+    }
 }
 
 fn forever(
@@ -72,14 +77,13 @@ fn forever(
     services: Services,
     clock: Arc<SystemClock>,
     seed: u64,
-    settings: &Settings,
+    home: &str,
 ) -> Result<(), Failure> {
     eprintln!("Ctrl-C stops.");
     let (stop, stopped) = watch::channel(false);
     let (url, viewers_clock) = (services.url(), clock.clone());
-    let viewers = runtime.spawn(async move {
-        simulate(SimulatorSettings::continuous(seed), &url, viewers_clock, stopped).await
-    });
+    let viewers =
+        runtime.spawn(async move { simulate(SimulatorSettings::continuous(seed), &url, viewers_clock, stopped).await });
     let line = LiveLine::start(&services, clock)?;
     runtime.block_on(until_signal_or(|| services.has_failed() || viewers.is_finished()))?;
     let _ = stop.send(true);
@@ -92,7 +96,7 @@ fn forever(
         Err(panic) => return Err(Failure::internal(format!("the viewers ended unexpectedly: {panic}"))),
     };
     show_tables(runtime, &lake)?;
-    show_queries(&settings.home.display().to_string());
+    show_queries(home);
     Ok(())
 }
 
@@ -138,6 +142,7 @@ fn once(
     clock: Arc<SystemClock>,
     seed: u64,
     options: &DemoOptions,
+    home: &str,
 ) -> Result<(), Failure> {
     let before = runtime.block_on(LakeFigures::read(&services.lake))?;
     let offsets = end_offsets(services.log.as_ref())?;
@@ -172,7 +177,7 @@ fn once(
     } else {
         print_summary(&summary);
         show_tables(runtime, &lake)?;
-        show_queries("marquee-data");
+        show_queries(home);
     }
     let wrong: Vec<_> = summary.checks.iter().filter(|check| !check.equal).map(|check| check.name).collect();
     if wrong.is_empty() {
@@ -234,12 +239,8 @@ async fn int(lake: &DeltaLake, query: &str) -> Result<i64, Failure> {
 
 fn summary(services: &Services, truth: &Truth, found: &LakeFigures, log_events: u64, seed: u64) -> Summary {
     let duplicates = found.bronze - found.distinct;
-    let check = |name, viewers: u64, lake: i64| Check {
-        name,
-        viewers: viewers as i64,
-        lake,
-        equal: viewers as i64 == lake,
-    };
+    let check =
+        |name, viewers: u64, lake: i64| Check { name, viewers: viewers as i64, lake, equal: viewers as i64 == lake };
     let ms = |ms: i64| ms as u64;
     let outcomes = &truth.outcomes;
     let checks = vec![

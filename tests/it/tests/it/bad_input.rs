@@ -111,8 +111,7 @@ fn a_port_in_use() {
     let folder = folder();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let output =
-        marquee(&folder.path().join("home")).arg("up").env("MARQUEE_COLLECTOR__LISTEN", &address).output();
+    let output = marquee(&folder.path().join("home")).arg("up").env("MARQUEE_COLLECTOR__LISTEN", &address).output();
     check(&output.expect("the binary starts"), 4, &[&address, "MARQUEE_COLLECTOR__LISTEN"]);
 }
 

@@ -1,7 +1,7 @@
 //! A real `marquee` process, its HTTP interface, its lake and its log.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,6 @@ pub fn log_events(home: &Path, topic: &str) -> u64 {
 /// A running `marquee up`.
 pub struct Up {
     child: Child,
-    pub home: PathBuf,
     pub address: String,
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
@@ -104,7 +103,7 @@ impl Up {
             if let Some(address) = mine.and_then(|text| text.trim().rsplit_once(' ')).map(|(_, address)| address) {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
                 let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
-                return Ok(Self { address: address.to_owned(), child, home: home.to_owned(), client, runtime });
+                return Ok(Self { address: address.to_owned(), child, client, runtime });
             }
             assert!(started.elapsed() < DEADLINE, "up does not start");
             std::thread::sleep(Duration::from_millis(5));
@@ -123,7 +122,8 @@ impl Up {
             .post(self.url("/v1/events"))
             .header("content-type", "application/x-protobuf")
             .body(batch.encode_to_vec());
-        match self.runtime.block_on(request.send()) {
+        // Made inside the runtime: a request starts its timer when it is made.
+        match self.runtime.block_on(async { request.send().await }) {
             Ok(response) => {
                 let status = response.status().as_u16();
                 assert!(status == 202 || status == 503, "the collector answers {status}");
@@ -134,9 +134,8 @@ impl Up {
     }
 
     pub fn get(&self, path: &str) -> Option<serde_json::Value> {
-        let text = self.runtime.block_on(async {
-            self.client.get(self.url(path)).send().await.ok()?.text().await.ok()
-        })?;
+        let text =
+            self.runtime.block_on(async { self.client.get(self.url(path)).send().await.ok()?.text().await.ok() })?;
         serde_json::from_str(&text).ok()
     }
 
@@ -158,16 +157,16 @@ impl Up {
         }
     }
 
-    /// Waits for its death by SIGKILL; whether it came.
-    pub fn died(&mut self, within: Duration) -> bool {
+    /// How it ended, if it ends within this time.
+    pub fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
         let started = Instant::now();
         while started.elapsed() < within {
-            if self.child.try_wait().expect("a child can be waited for").is_some() {
-                return true;
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return Some(status);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        false
+        None
     }
 
     /// Stops it with SIGTERM: everything is written out.
@@ -197,7 +196,7 @@ impl Up {
             .post(self.url(&format!("/v1/imports/{import}/chunks/{chunk}")))
             .header("content-type", "application/x-protobuf")
             .body(body);
-        let response = self.runtime.block_on(request.send()).expect("the collector answers");
+        let response = self.runtime.block_on(async { request.send().await }).expect("the collector answers");
         assert_eq!(response.status().as_u16(), 202);
     }
 
@@ -208,7 +207,7 @@ impl Up {
             .post(self.url(&format!("/v1/imports/{import}/finish")))
             .header("content-type", "application/json")
             .body(format!("{{\"chunks\":{chunks}}}"));
-        let response = self.runtime.block_on(request.send()).expect("the collector answers");
+        let response = self.runtime.block_on(async { request.send().await }).expect("the collector answers");
         assert_eq!(response.status().as_u16(), 200);
     }
 }

@@ -2,11 +2,12 @@
 //! twice, and every session as DuckDB recomputes it from bronze. Recovery is killed, too.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use marquee_events::proto::ViewEventBatch;
 use marquee_sources::generate_bench;
-use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::child::{self, Up};
@@ -14,6 +15,8 @@ use crate::oracle;
 
 /// A kill that does not come within this time never comes.
 const KILL_DEADLINE: Duration = Duration::from_secs(40);
+
+const SIGKILL: i32 = 9;
 
 /// What the players send: whole sessions in small batches, neighbours swapped, a tenth of them twice.
 struct Workload {
@@ -39,8 +42,8 @@ impl Workload {
                 batches.swap(at - 1, at);
             }
         }
-        let again: Vec<_> = batches.choose_multiple(&mut rng, batches.len() / 10).cloned().collect();
-        for batch in again {
+        for _ in 0..batches.len() / 10 {
+            let batch = batches[rng.random_range(0..batches.len())].clone();
             let at = rng.random_range(0..=batches.len());
             batches.insert(at, batch);
         }
@@ -62,13 +65,24 @@ impl Workload {
     }
 }
 
-/// Starts a process that will kill itself at `kill_at`, feeds it until it has, and fails when it does not.
+/// Starts a process that will kill itself at `kill_at`, feeds it until it has, and fails when it does not or ends in
+/// any other way.
 fn run_until_killed(home: &std::path::Path, workload: &mut Workload, kill_at: &str) {
-    let Ok(mut up) = Up::start(home, &[("KILL_AT", kill_at)]) else { return };
+    let status = match Up::start(home, &[("KILL_AT", kill_at)]) {
+        Err(status) => status,
+        Ok(mut up) => feed_until_ended(&mut up, workload, kill_at),
+    };
+    assert_eq!(status.signal(), Some(SIGKILL), "{kill_at}: {status}");
+}
+
+fn feed_until_ended(up: &mut Up, workload: &mut Workload, what: &str) -> ExitStatus {
     let started = Instant::now();
-    while !up.died(Duration::from_millis(8)) {
-        workload.post_next(&up, true);
-        assert!(started.elapsed() < KILL_DEADLINE, "{kill_at} was never reached");
+    loop {
+        if let Some(status) = up.ended(Duration::from_millis(8)) {
+            return status;
+        }
+        workload.post_next(up, true);
+        assert!(started.elapsed() < KILL_DEADLINE, "{what} was never reached");
     }
 }
 
@@ -159,11 +173,8 @@ fn a_full_disk_halts_and_loses_nothing() {
     let home = folder.path().join("home");
     let mut workload = Workload::new(13);
     let mut up = Up::start(&home, &[("FAILPOINTS", "store-before-sync=200*off->return")]).expect("up starts");
-    let started = Instant::now();
-    while !up.died(Duration::from_millis(8)) {
-        workload.post_next(&up, true);
-        assert!(started.elapsed() < KILL_DEADLINE, "a full disk was not noticed");
-    }
+    let status = feed_until_ended(&mut up, &mut workload, "a full disk");
+    assert_eq!(status.code(), Some(4), "a dependency is unavailable");
     drop(up);
     finish_and_check(&home, &mut workload, &[]);
 }

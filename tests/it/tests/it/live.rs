@@ -78,7 +78,8 @@ fn live_deltas_at_an_epoch_vector_equal_sql() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let log = log(&folder.path().join("log"));
-    let open = DeltaLake::open(&folder.path().join("lake"), Arc::new(SystemClock::default()), LakeOptions::default());
+    let lake_folder = folder.path().join("lake");
+    let open = DeltaLake::open(&lake_folder, Arc::new(SystemClock::default()), LakeOptions::default());
     let lake = Arc::new(runtime.block_on(open).expect("a lake"));
     let jobs = start(&env(&log, lake.clone(), &runtime, Arc::new(InMemory::new()), "a"), true);
     append_some(&runtime, log.as_ref(), 4_000, Duration::from_micros(500));
@@ -133,7 +134,7 @@ fn sql_sums(runtime: &tokio::runtime::Runtime, lake: &DeltaLake, vector: &[u64])
     let query = format!(
         "SELECT cube, country, device_type, cdn, protocol, app_version, title_id, \
          CAST(date_part('epoch', minute) AS BIGINT) AS second, {} FROM qoe_minutes WHERE {} \
-         GROUP BY cube, country, device_type, cdn, protocol, app_version, title_id, minute",
+         GROUP BY \"cube\", country, device_type, cdn, protocol, app_version, title_id, minute",
         sums.join(", "),
         up_to.join(" OR ")
     );

@@ -34,9 +34,28 @@ struct Outcome {
 }
 
 const SESSION_COLUMNS: &[&str] = &[
-    "title_id", "country", "started_at", "ended_at", "startup_ms", "startup_waiting_ms", "playing_ms", "rebuffer_ms",
-    "seek_waiting_ms", "paused_ms", "silent_ms", "media_ms", "rebuffer_count", "seek_count", "rendition_switch_count",
-    "avg_bitrate_kbps", "avg_height_px", "event_count", "lost_events", "outcome", "error_code", "end_reason",
+    "title_id",
+    "country",
+    "started_at",
+    "ended_at",
+    "startup_ms",
+    "startup_waiting_ms",
+    "playing_ms",
+    "rebuffer_ms",
+    "seek_waiting_ms",
+    "paused_ms",
+    "silent_ms",
+    "media_ms",
+    "rebuffer_count",
+    "seek_count",
+    "rendition_switch_count",
+    "avg_bitrate_kbps",
+    "avg_height_px",
+    "event_count",
+    "lost_events",
+    "outcome",
+    "error_code",
+    "end_reason",
     "is_final",
 ];
 
@@ -55,7 +74,8 @@ fn outcome(lake: &MemoryLake) -> Outcome {
     let mut minutes: BTreeMap<Vec<String>, Vec<i64>> = BTreeMap::new();
     let columns = [&dimensions[..], &marquee_qoe::Measure::NAMES[..]].concat();
     for row in text_rows(&lake.rows(&tables::QOE_MINUTES), &columns) {
-        let sums = minutes.entry(row[..dimensions.len()].to_vec()).or_insert_with(|| vec![0; marquee_qoe::Measure::COUNT]);
+        let sums =
+            minutes.entry(row[..dimensions.len()].to_vec()).or_insert_with(|| vec![0; marquee_qoe::Measure::COUNT]);
         for (sum, value) in sums.iter_mut().zip(&row[dimensions.len()..]) {
             *sum += value.parse::<i64>().expect("a number");
         }
@@ -81,7 +101,8 @@ enum Step {
 
 fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
     let folder = tempfile::tempdir().expect("a folder");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let log: Arc<dyn PartitionLog> =
         Arc::new(EmbeddedLog::open(folder.path(), EmbeddedLogOptions::default()).expect("a log"));
     let topic = TopicSpec { name: PLAYBACK_TOPIC.into(), partitions: PARTITIONS, retention_ms: i64::MAX };
@@ -98,7 +119,8 @@ fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
         writer_id: "0".into(),
     };
     // A clock that stands still never ends an epoch by time; an interval of 0 makes every look at the log one.
-    let settings = RuntimeSettings { epoch_interval_ms: 0, live_interval_ms: i64::MAX, live_topic: None, write_threads: 1 };
+    let settings =
+        RuntimeSettings { epoch_interval_ms: 0, live_interval_ms: i64::MAX, live_topic: None, write_threads: 1 };
     let start = |env: &RuntimeEnv| {
         let job: Arc<dyn marquee_stream::Job> = Arc::new(Playback::new(mode));
         Runtime::start(env, &settings, &[(job, PLAYBACK_TOPIC.to_owned())]).expect("the jobs start")
@@ -110,7 +132,8 @@ fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
     let append = |record: NewRecord| {
         runtime.block_on(log.append(PLAYBACK_TOPIC, vec![record])).expect("the log takes it");
     };
-    let header = |record_type, event_count| RecordHeader { record_type, received_at_ms: START_MS + 900_000_000, event_count };
+    let header =
+        |record_type, event_count| RecordHeader { record_type, received_at_ms: START_MS + 900_000_000, event_count };
     for (number, step) in steps.iter().enumerate() {
         match step {
             Step::Append(batch) => append(NewRecord {
