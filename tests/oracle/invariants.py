@@ -115,8 +115,8 @@ INVARIANTS: dict[str, str] = {
             + (SELECT count(*) FROM qoe_minutes WHERE partition_value IS DISTINCT FROM strftime("minute", '%Y-%m-%d'))
     """,
     "minute_cells_equal_the_recomputation": "SELECT count(*) FROM minute_mismatches",
-    "minutes_audience_equal_the_sessions": "SELECT count(*) FROM total_mismatches WHERE cube = 'audience'",
-    "minutes_title_equal_the_sessions": "SELECT count(*) FROM total_mismatches WHERE cube = 'title'",
+    "minutes_audience_equal_the_sessions": "SELECT count(*) FROM total_mismatches WHERE cube_name = 'audience'",
+    "minutes_title_equal_the_sessions": "SELECT count(*) FROM total_mismatches WHERE cube_name = 'title'",
 }
 
 LOG_EVENTS = """

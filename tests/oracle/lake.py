@@ -78,7 +78,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "partition": "INTEGER",
         "epoch": "BIGINT",
         "minute": "TIMESTAMPTZ",
-        "cube": "VARCHAR",
+        "cube_name": "VARCHAR",
         **dict.fromkeys("country device_type cdn protocol app_version title_id".split(), "VARCHAR"),
         **dict.fromkeys(MEASURES, "BIGINT"),
         "startup_buckets": "BIGINT[]",

@@ -56,9 +56,9 @@ def session(session_id: str = "s", **columns: object) -> Row:
     return {**key, **numbers, "outcome": "played", **instants, **columns}
 
 
-def minute(index: int, cube: str, **columns: object) -> Row:
+def minute(index: int, cube_name: str, **columns: object) -> Row:
     """A row of `qoe_minutes`, `index` minutes after the origin: zero but for what is given."""
-    key = {"topic": TOPIC, "partition": 0, "epoch": 1, "minute": ORIGIN_MS + index * 60_000, "cube": cube}
+    key = {"topic": TOPIC, "partition": 0, "epoch": 1, "minute": ORIGIN_MS + index * 60_000, "cube_name": cube_name}
     return {**key, **dict.fromkeys(MEASURES, 0), "startup_buckets": [], **columns}
 
 

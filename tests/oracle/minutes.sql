@@ -1,5 +1,5 @@
 -- Table `qoe_minutes` worked out again from the recomputed sessions and intervals (fold.sql), cell by cell:
--- `minute_mismatches` has one row for each (topic, cube, minute, dimensions, measure) whose sums differ.
+-- `minute_mismatches` has one row for each (topic, cube_name, minute, dimensions, measure) whose sums differ.
 -- A startup bucket is a measure `startup_bucket_N` here.
 
 -- Durations, split over the minutes in which they happened.
@@ -84,7 +84,7 @@ WHERE outcome = 'playback_failure';
 -- The dimensions of both cubes, of sessions and of rows as written; NULL and the empty text are both the unknown value.
 CREATE TEMP TABLE session_dimensions AS
 SELECT
-    session, topic, 'audience' AS cube, coalesce(country, '') AS country, coalesce(device_type, '') AS device_type,
+    session, topic, 'audience' AS cube_name, coalesce(country, '') AS country, coalesce(device_type, '') AS device_type,
     coalesce(cdn, '') AS cdn, coalesce(protocol, '') AS protocol, coalesce(app_version, '') AS app_version,
     '' AS title_id
 FROM recomputed_sessions
@@ -108,7 +108,7 @@ SELECT row_number() OVER () AS cell, *
 FROM (
     SELECT * EXCLUDE (session) FROM session_dimensions
     UNION
-    SELECT topic, cube, country, device_type, cdn, protocol, app_version, title_id FROM written_rows
+    SELECT topic, cube_name, country, device_type, cdn, protocol, app_version, title_id FROM written_rows
 );
 
 CREATE TEMP TABLE recomputed_minutes AS
@@ -117,15 +117,15 @@ FROM session_minutes
 JOIN (
     SELECT session, cell
     FROM session_dimensions
-    JOIN cells USING (topic, cube, country, device_type, cdn, protocol, app_version, title_id)
+    JOIN cells USING (topic, cube_name, country, device_type, cdn, protocol, app_version, title_id)
 ) USING (session)
 GROUP BY ALL;
 
 CREATE TEMP TABLE written_minutes AS
 WITH cell_rows AS (
-    SELECT cell, written_rows.* EXCLUDE (topic, cube, country, device_type, cdn, protocol, app_version, title_id)
+    SELECT cell, written_rows.* EXCLUDE (topic, cube_name, country, device_type, cdn, protocol, app_version, title_id)
     FROM written_rows
-    JOIN cells USING (topic, cube, country, device_type, cdn, protocol, app_version, title_id)
+    JOIN cells USING (topic, cube_name, country, device_type, cdn, protocol, app_version, title_id)
 ),
 bucket_places AS (
     SELECT cell, "minute", startup_buckets, unnest(generate_series(1, len(startup_buckets), 2)) AS place
@@ -159,7 +159,7 @@ FROM (
     HAVING expected <> actual
 )
 JOIN cells USING (cell)
-ORDER BY topic, cube, "minute", measure;
+ORDER BY topic, cube_name, "minute", measure;
 
 -- The sums over the minutes must also be the sums over the session rows as written, without any recomputation.
 -- `starts` is not among them: a session row does not say whether the play request came before the first frame.
@@ -196,17 +196,17 @@ by_sessions AS (
     UNPIVOT session_totals ON COLUMNS(* EXCLUDE (topic)) INTO NAME measure VALUE value
 ),
 by_minutes AS (
-    SELECT topic, cube, if(starts_with(measure, 'startup_bucket_'), 'startup_buckets', measure) AS measure, value
+    SELECT topic, cube_name, if(starts_with(measure, 'startup_bucket_'), 'startup_buckets', measure) AS measure, value
     FROM written_minutes
     JOIN cells USING (cell)
 )
-SELECT topic, cube, measure, CAST(sum(by_session) AS BIGINT) AS expected, CAST(sum(by_minute) AS BIGINT) AS actual
+SELECT topic, cube_name, measure, CAST(sum(by_session) AS BIGINT) AS expected, CAST(sum(by_minute) AS BIGINT) AS actual
 FROM (
-    SELECT topic, cube, measure, value AS by_session, 0 AS by_minute
+    SELECT topic, cube_name, measure, value AS by_session, 0 AS by_minute
     FROM by_sessions
-    CROSS JOIN (VALUES ('audience'), ('title')) AS cubes (cube)
+    CROSS JOIN (VALUES ('audience'), ('title')) AS cubes (cube_name)
     UNION ALL
-    SELECT topic, cube, measure, 0, value
+    SELECT topic, cube_name, measure, 0, value
     FROM by_minutes
     WHERE measure IN (SELECT measure FROM by_sessions)
 )

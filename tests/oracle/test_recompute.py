@@ -46,7 +46,7 @@ def minute_total(connection, measure):
     return recompute.count(
         connection,
         "SELECT coalesce(sum(value), 0) FROM recomputed_minutes JOIN cells USING (cell)"
-        f" WHERE cube = 'title' AND measure LIKE '{measure}'",
+        f" WHERE cube_name = 'title' AND measure LIKE '{measure}'",
     )
 
 
@@ -397,8 +397,8 @@ def whole_lake():
             # What the first revision said of the second minute is taken back by the second one.
             minute(1, "title", **title, paused_ms=7),
             minute(1, "title", **title, paused_ms=-7),
-            *(minute(0, cube, **dims, **first_minute) for cube, dims in (("audience", audience), ("title", title))),
-            *(minute(1, cube, **dims, **second_minute) for cube, dims in (("audience", audience), ("title", title))),
+            *(minute(0, cube_name, **dims, **first_minute) for cube_name, dims in (("audience", audience), ("title", title))),
+            *(minute(1, cube_name, **dims, **second_minute) for cube_name, dims in (("audience", audience), ("title", title))),
         ],
         "epochs": [epoch(1, 6, 6, 6), epoch(3, 11, 5, 4, 1)],
     }

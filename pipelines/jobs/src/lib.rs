@@ -36,7 +36,7 @@ mod tests {
     fn graphs() {
         let graphs: Vec<String> =
             super::all().iter().map(|(job, topic)| format!("{topic} -> {}", job.describe())).collect();
-        expect![[r#"
+        expect![[r"
             playback -> playback: decode, correct clocks
               -> events (bronze, every row)
               -> dead_letters
@@ -51,7 +51,7 @@ mod tests {
               -> fold by (session_id, player_instance): reorder, holes, until end of input
                  -> session_revisions
                  -> qoe_minutes, qoe-live
-        "#]]
+        "]]
         .assert_eq(&(graphs.join("\n\n") + "\n"));
     }
 }

@@ -1,7 +1,11 @@
 //! One shard: reads its partition, freezes epochs, has them written and decided. The protocol of an epoch:
 //!
-//! 1. freeze at an offset; 2. write the data files; 3. write the snapshot; 4. **create the manifest: the commit
-//! point**; 5. and 6. are the committer's. Steps 2 to 4 run on the write pool while the shard goes on reading; the next
+//! 1. freeze at an offset
+//! 2. write the data files
+//! 3. write the snapshot
+//! 4. **create the manifest: the commit point**
+//!
+//! The committer adds 5. (the tables) and 6. (publish, mark done). Steps 2 to 4 run on the write pool while the shard goes on reading; the next
 //! freeze waits for them.
 
 use std::collections::BTreeMap;
@@ -147,10 +151,7 @@ impl Shard {
         };
         let done = handle.block_on(self.store.done_epoch())?;
         for epoch in epochs.iter().filter(|epoch| **epoch > done) {
-            let manifest = match handle.block_on(self.store.read_manifest(*epoch))? {
-                Some(manifest) => manifest,
-                None => continue,
-            };
+            let Some(manifest) = handle.block_on(self.store.read_manifest(*epoch))? else { continue };
             let decided = Decided {
                 shard: self.id.clone(),
                 store: self.store.clone(),

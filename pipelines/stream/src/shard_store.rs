@@ -40,7 +40,7 @@ impl ShardStore {
     }
 
     fn path(&self, name: &str) -> Path {
-        name.split('/').fold(self.root.clone(), |path, part| path.join(part))
+        name.split('/').fold(self.root.clone(), Path::join)
     }
 
     fn manifest_path(&self, epoch: u64) -> Path {

@@ -180,10 +180,7 @@ impl BronzeRows {
 
     /// The rows of the sessions for which `wanted(session_id, player_instance)` gives the first row that was not
     /// folded, by session; rows past the horizon left out.
-    pub(crate) fn rows_of<'a>(
-        &'a self,
-        wanted: impl Fn(&str, &str) -> Option<u32>,
-    ) -> Vec<((&'a str, &'a str), StoredRow)> {
+    pub(crate) fn rows_of(&self, wanted: impl Fn(&str, &str) -> Option<u32>) -> Vec<((&str, &str), StoredRow)> {
         let mut found = Vec::new();
         for (number, row) in self.rows.iter().enumerate() {
             let key = (self.text_of(row, 0), self.text_of(row, 1));
@@ -212,6 +209,7 @@ impl BronzeRows {
 
     /// The rows as a batch, sorted by (session, instance, sequence). Texts are dictionaries.
     pub(crate) fn batch(&self, topic: &str, partition: u32) -> RecordBatch {
+        use PayloadKind::{AdStart, Error, Heartbeat, Rendition, SessionEnd};
         let order = self.sorted();
         let rows = || order.iter().map(|row| &self.rows[*row as usize]);
         let record = |row: &Row| &self.records[row.record as usize];
@@ -242,7 +240,6 @@ impl BronzeRows {
             };
             dictionary(rows().map(key).collect())
         };
-        use PayloadKind::{AdStart, Error, Heartbeat, Rendition, SessionEnd};
         let mut columns: Vec<ArrayRef> = vec![
             constant_texts(rows().map(|r| record(r).received_at_ms.div_euclid(DAY_MS)), |day| date_of(day * DAY_MS)),
             constant_texts(rows().map(|_| 0), |_| topic.to_owned()),

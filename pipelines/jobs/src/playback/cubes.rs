@@ -29,7 +29,7 @@ impl Cube {
     /// Every cube.
     pub const ALL: [Cube; 2] = [Cube::Audience, Cube::Title];
 
-    /// The value of column `cube`.
+    /// The value of column `cube_name`.
     pub fn name(self) -> &'static str {
         match self {
             Cube::Audience => "audience",

@@ -93,5 +93,5 @@ fn date_of(ms: i64) -> String {
 /// A UTC timestamp column of instants in ms since the epoch.
 fn timestamps(ms: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     let micros = ms.map(|ms| ms.map(|ms| ms.saturating_mul(1000)));
-    Arc::new(TimestampMicrosecondArray::from_iter(micros).with_timezone("UTC"))
+    Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }

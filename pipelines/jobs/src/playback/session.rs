@@ -28,7 +28,7 @@ pub(crate) struct Context(pub(crate) Vec<String>);
 
 impl Context {
     pub(crate) fn of(view: &ContextView<'_>) -> Self {
-        Self(view.fields().iter().map(|field| field.to_string()).collect())
+        Self(view.fields().into_iter().map(ToString::to_string).collect())
     }
 
     /// The value of a field; empty when unknown.

@@ -120,7 +120,11 @@ pub(crate) fn stream(runtime: &tokio::runtime::Runtime, options: &BenchStreamOpt
         freshness_p50_ms: freshness.and_then(|f| f.0),
         freshness_p99_ms: freshness.and_then(|f| f.1),
     };
-    if options.json { print_json(&report) } else { print_report(&report) }
+    if options.json {
+        return print_json(&report);
+    }
+    print_report(&report);
+    Ok(())
 }
 
 impl Bench {
@@ -312,7 +316,7 @@ fn decode_all(records: &[Record]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_report(report: &Report) -> Result<(), Failure> {
+fn print_report(report: &Report) {
     let per_event = |cpu_s: f64| cpu_s * 1e6 / report.events as f64;
     println!("{} events of {} sessions, {} format", report.events, report.sessions, report.format);
     println!("  end to end     {:>12.0} events/s  ({:.2} s wall)", report.events_per_s, report.wall_s);
@@ -332,7 +336,6 @@ fn print_report(report: &Report) -> Result<(), Failure> {
     {
         println!("  freshness at {rate} events/s: p50 {p50:.0} ms, p99 {p99:.0} ms");
     }
-    Ok(())
 }
 
 /// CPU seconds of this process so far.
@@ -349,7 +352,7 @@ fn clock_s(clock: rustix::time::ClockId) -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Lets the kernel forget the peak so far (proc(5), clear_refs); without that right the peak covers generation, too.
+/// Lets the kernel forget the peak so far (`proc(5)`, `clear_refs`); without that right the peak covers generation, too.
 fn reset_peak_memory() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

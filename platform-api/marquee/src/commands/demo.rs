@@ -44,7 +44,7 @@ const QUERIES: [(&str, &str); 3] = [
     ),
     (
         "the last minutes, from the deltas",
-        "SELECT minute, sum(attempts) AS attempts, sum(playing_ms) AS playing_ms, sum(rebuffer_ms) AS rebuffer_ms FROM qoe_minutes WHERE cube = 'audience' GROUP BY minute ORDER BY minute DESC LIMIT 5",
+        "SELECT minute, sum(attempts) AS attempts, sum(playing_ms) AS playing_ms, sum(rebuffer_ms) AS rebuffer_ms FROM qoe_minutes WHERE cube_name = 'audience' GROUP BY minute ORDER BY minute DESC LIMIT 5",
     ),
 ];
 
@@ -66,7 +66,7 @@ pub(crate) fn run(
     eprintln!("viewers    simulated, seed {seed}");
     let home = settings.home.display().to_string();
     if options.once {
-        once(runtime, services, clock, seed, options, &home)
+        once(runtime, services, &clock, seed, options, &home)
     } else {
         forever(runtime, services, clock, seed, &home)
     }
@@ -139,7 +139,7 @@ struct Check {
 fn once(
     runtime: &tokio::runtime::Runtime,
     services: Services,
-    clock: Arc<SystemClock>,
+    clock: &Arc<SystemClock>,
     seed: u64,
     options: &DemoOptions,
     home: &str,
@@ -223,8 +223,8 @@ lake_figures! {
     paused_ms: "SELECT sum(paused_ms) FROM sessions WHERE topic = 'playback'",
     ad_ms: "SELECT sum(ad_ms) FROM sessions WHERE topic = 'playback'",
     background_ms: "SELECT sum(background_ms) FROM sessions WHERE topic = 'playback'",
-    minutes_rebuffer_ms: "SELECT sum(rebuffer_ms) FROM qoe_minutes WHERE topic = 'playback' AND cube = 'audience'",
-    minutes_exits: "SELECT sum(exits_before_start) FROM qoe_minutes WHERE topic = 'playback' AND cube = 'title'",
+    minutes_rebuffer_ms: "SELECT sum(rebuffer_ms) FROM qoe_minutes WHERE topic = 'playback' AND cube_name = 'audience'",
+    minutes_exits: "SELECT sum(exits_before_start) FROM qoe_minutes WHERE topic = 'playback' AND cube_name = 'title'",
 }
 
 /// One integer; NULL (the sum of nothing) is 0.

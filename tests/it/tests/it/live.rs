@@ -132,14 +132,14 @@ fn sql_sums(runtime: &tokio::runtime::Runtime, lake: &DeltaLake, vector: &[u64])
         vector.iter().enumerate().map(|(p, epoch)| format!("(partition = {p} AND epoch <= {epoch})")).collect();
     let sums: Vec<String> = Measure::NAMES.iter().map(|name| format!("sum({name}) AS {name}")).collect();
     let query = format!(
-        "SELECT cube, country, device_type, cdn, protocol, app_version, title_id, \
+        "SELECT cube_name, country, device_type, cdn, protocol, app_version, title_id, \
          CAST(date_part('epoch', minute) AS BIGINT) AS second, {} FROM qoe_minutes WHERE {} \
-         GROUP BY \"cube\", country, device_type, cdn, protocol, app_version, title_id, minute",
+         GROUP BY cube_name, country, device_type, cdn, protocol, app_version, title_id, minute",
         sums.join(", "),
         up_to.join(" OR ")
     );
     let (_, rows) = runtime.block_on(lake.sql(&query)).expect("the minutes");
-    let names = ["cube", "country", "device_type", "cdn", "protocol", "app_version", "title_id", "second"];
+    let names = ["cube_name", "country", "device_type", "cdn", "protocol", "app_version", "title_id", "second"];
     let columns = [&names[..], &Measure::NAMES[..]].concat();
     text_rows(&rows, &columns)
         .into_iter()

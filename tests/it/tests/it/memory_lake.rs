@@ -24,8 +24,8 @@ struct Table {
 impl MemoryLake {
     /// The committed rows of a table.
     pub fn rows(&self, table: &TableSpec) -> Vec<RecordBatch> {
-        let tables = self.tables.lock().unwrap();
-        let files = self.files.lock().unwrap();
+        let tables = self.tables.lock().expect("no test panics while it holds this lock");
+        let files = self.files.lock().expect("no test panics while it holds this lock");
         tables.get(table.name).map(|t| t.paths.iter().map(|path| files[path].clone()).collect()).unwrap_or_default()
     }
 }
@@ -47,7 +47,7 @@ impl EpochCommit for MemoryLake {
             .map(|(array, column)| cast(array, &column.data_type()).expect("dictionaries and views are text"))
             .collect();
         let plain = RecordBatch::try_new(table.schema(), columns).expect("the columns are those of the spec");
-        self.files.lock().unwrap().insert(path.clone(), plain);
+        self.files.lock().expect("no test panics while it holds this lock").insert(path.clone(), plain);
         Ok(vec![DataFile {
             path,
             size_bytes: 1,
@@ -59,7 +59,7 @@ impl EpochCommit for MemoryLake {
     }
 
     async fn commit(&self, table: &'static TableSpec, epochs: &[ShardEpoch]) -> Result<(), LakeError> {
-        let mut tables = self.tables.lock().unwrap();
+        let mut tables = self.tables.lock().expect("no test panics while it holds this lock");
         let state = tables.entry(table.name).or_default();
         for epoch in epochs {
             let last = state.epochs.get(&epoch.shard).copied();
@@ -74,7 +74,12 @@ impl EpochCommit for MemoryLake {
     }
 
     async fn committed_epoch(&self, table: &'static TableSpec, shard: &str) -> Result<Option<u64>, LakeError> {
-        Ok(self.tables.lock().unwrap().get(table.name).and_then(|t| t.epochs.get(shard).copied()))
+        Ok(self
+            .tables
+            .lock()
+            .expect("no test panics while it holds this lock")
+            .get(table.name)
+            .and_then(|t| t.epochs.get(shard).copied()))
     }
 
     async fn read_rows(
@@ -84,7 +89,7 @@ impl EpochCommit for MemoryLake {
         column: &str,
         values: &[String],
     ) -> Result<Vec<RecordBatch>, LakeError> {
-        let files = self.files.lock().unwrap();
+        let files = self.files.lock().expect("no test panics while it holds this lock");
         let rows = paths.iter().map(|path| {
             let batch = &files[path];
             let texts = batch.column(table.index_of(column)).as_string::<i32>();

@@ -70,7 +70,7 @@ fn outcome(lake: &MemoryLake) -> Outcome {
             *newest = (revision, row[3..].to_vec());
         }
     }
-    let dimensions = ["minute", "cube", "country", "device_type", "cdn", "protocol", "app_version", "title_id"];
+    let dimensions = ["minute", "cube_name", "country", "device_type", "cdn", "protocol", "app_version", "title_id"];
     let mut minutes: BTreeMap<Vec<String>, Vec<i64>> = BTreeMap::new();
     let columns = [&dimensions[..], &marquee_qoe::Measure::NAMES[..]].concat();
     for row in text_rows(&lake.rows(&tables::QOE_MINUTES), &columns) {
@@ -91,6 +91,7 @@ fn outcome(lake: &MemoryLake) -> Outcome {
 
 /// A step of a schedule.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a schedule is short")]
 enum Step {
     Append(ViewEventBatch),
     /// Wait until all is in the lake: an epoch ends here.
