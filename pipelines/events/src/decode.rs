@@ -92,5 +92,5 @@ fn check_bounds(batch: &BatchView<'_>) -> Result<(), DecodeError> {
 }
 
 pub(crate) fn too_many_events() -> DecodeError {
-    DecodeError::new("events", format!("has more than {MAX_EVENTS_PER_BATCH} events"))
+    DecodeError::new("events", format!("has too many events, at most {MAX_EVENTS_PER_BATCH} are accepted"))
 }
