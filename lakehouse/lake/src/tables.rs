@@ -95,7 +95,11 @@ pub static DEAD_LETTERS: TableSpec = TableSpec {
         required("detail", Text, "what exactly is wrong"),
         required("received_at", Timestamp, "collector's clock"),
         required("content_type", Text, "format of the bytes"),
-        required("bytes", Bytes, "the whole record as received"),
+        required(
+            "bytes",
+            Bytes,
+            "the whole record as received; with the first letter of a record, empty with its others",
+        ),
     ],
     partition_by: Some("ingest_date"),
     keys: &["topic", "partition", "offset", "index"],

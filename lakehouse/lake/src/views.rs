@@ -28,7 +28,7 @@ const SESSIONS: View = View {
           bitrate_bit_ms, avg_height_px, dropped_frames, event_count, lost_events, duplicates, conflicts, outcome, \
           error_code, error_fatal, error_business, end_reason, close_reason, revision, is_final, late_events, \
           topic, partition, epoch, start_date \
-          FROM (SELECT *, row_number() OVER (PARTITION BY session_id, player_instance ORDER BY revision DESC) AS \
+          FROM (SELECT *, row_number() OVER (PARTITION BY session_id, player_instance ORDER BY epoch DESC, revision DESC) AS \
           newest FROM session_revisions) WHERE newest = 1",
 };
 

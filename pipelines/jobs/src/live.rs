@@ -61,6 +61,17 @@ impl LiveView {
         epochs.insert(record.epoch, record.cells);
     }
 
+    /// Drops the deltas of minutes before `minute` (minutes since the Unix epoch): for readers that look at the present.
+    pub fn forget_before(&mut self, minute: i64) {
+        for epochs in self.epochs.values_mut() {
+            let last = epochs.keys().next_back().copied();
+            for cells in epochs.values_mut() {
+                cells.retain(|cell| cell.minute >= minute);
+            }
+            epochs.retain(|epoch, cells| !cells.is_empty() || Some(*epoch) == last);
+        }
+    }
+
     /// Sums the deltas of all epochs up to `up_to(topic, partition)` (inclusive) for which `keep` holds.
     pub fn sum(
         &self,

@@ -45,7 +45,12 @@ pub(crate) fn start(
     let (sender, receiver) = sync_channel(QUEUE);
     let thread = std::thread::Builder::new()
         .name("committer".to_owned())
-        .spawn(move || run(&context, &receiver, &progress))
+        .spawn(move || {
+            let run = std::panic::AssertUnwindSafe(|| run(&context, &receiver, &progress));
+            if std::panic::catch_unwind(run).is_err() {
+                progress.fail(StreamError::Thread("the committer panicked".to_owned()));
+            }
+        })
         .map_err(|e| StreamError::Thread(e.to_string()))?;
     Ok((sender, thread))
 }

@@ -76,6 +76,8 @@ pub struct Frozen {
     pub new_segments: Vec<(String, Vec<u8>)>,
     /// All the segments that the snapshot refers to.
     pub segments: Vec<String>,
+    /// The first epoch whose rows the state could still read again; `None` when it needs none.
+    pub oldest_epoch: Option<u64>,
     /// The final deltas of the epoch for the live view.
     pub live: Option<Vec<u8>>,
     /// Records to publish once the epoch is in the lake: (topic, record), in order.

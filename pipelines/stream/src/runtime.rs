@@ -113,7 +113,7 @@ impl Runtime {
                 id,
             };
             let name = format!("shard-{}-{}", shard.id.topic, shard.id.partition);
-            let thread = std::thread::Builder::new().name(name).spawn(move || shard.run());
+            let thread = std::thread::Builder::new().name(name).spawn(move || shard.run_guarded());
             shards.push(thread.map_err(|e| StreamError::Thread(e.to_string()))?);
         }
         Ok(Self { stop, shards, committer: Some(committer), progress })

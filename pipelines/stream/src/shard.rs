@@ -74,7 +74,14 @@ struct Position {
 type InFlight = Receiver<Result<(), StreamError>>;
 
 impl Shard {
-    pub(crate) fn run(&self) {
+    /// A panic is a failure like any other: without this the collector would go on taking what nobody reads.
+    pub(crate) fn run_guarded(&self) {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run())).is_err() {
+            self.runtime.fail(StreamError::Thread(format!("shard {} panicked", self.id)));
+        }
+    }
+
+    fn run(&self) {
         loop {
             match self.run_once() {
                 Ok(()) => return,
@@ -127,10 +134,29 @@ impl Shard {
                     .map_err(|e| self.log_error(e))?;
             }
         }
+        self.read_to_end(state.as_mut(), &mut at, &io, &mut in_flight)?;
         self.finish(&mut in_flight)?;
         if !self.runtime.has_failed() {
             let mut last = Some(self.freeze(state.as_mut(), &mut at, &io, true)?);
             self.finish(&mut last)?;
+        }
+        Ok(())
+    }
+
+    /// Before a graceful stop: what has been acknowledged until now is taken in.
+    fn read_to_end(
+        &self,
+        state: &mut dyn ShardState,
+        at: &mut Position,
+        io: &ShardIo,
+        in_flight: &mut Option<InFlight>,
+    ) -> Result<(), StreamError> {
+        let bounds = self.commit.log.bounds(&self.id.topic, self.id.partition).map_err(|e| self.log_error(e))?;
+        while !self.runtime.has_failed() && at.next_offset < bounds.end && self.read(state, at)? {
+            if state.pending_bytes() >= self.max_pending_bytes {
+                self.finish(in_flight)?;
+                *in_flight = Some(self.freeze(state, at, io, false)?);
+            }
         }
         Ok(())
     }
@@ -417,7 +443,8 @@ impl EpochWrite {
         self.progress.decided_epoch.store(epoch, Ordering::Release);
         if epoch.is_multiple_of(CLEAN_UP_EVERY) {
             let done = self.progress.done_epoch();
-            handle.block_on(self.store.clean_up(&manifest, done, self.clock.now_ms()))?;
+            let needed = frozen.oldest_epoch.unwrap_or(u64::MAX);
+            handle.block_on(self.store.clean_up(&manifest, done, needed, self.clock.now_ms()))?;
         }
         let decided = Decided { shard: self.id.clone(), store: self.store, manifest, progress: self.progress };
         self.committer.send(decided).map_err(|_| StreamError::Thread("the committer".to_owned()))

@@ -174,13 +174,20 @@ impl ShardStore {
         self.get(&path).await?.ok_or_else(missing)
     }
 
-    /// Removes what recovery can no longer need: manifests older than 7 days, snapshots and segments that no kept
+    /// Removes what nobody can need any more: manifests older than 7 days and before `needed_epoch`, snapshots and segments that no kept
     /// manifest's successor refers to. Never the newest two epochs, never an undone one.
     ///
     /// # Errors
     /// [`StreamError::Store`].
-    pub async fn clean_up(&self, newest: &Manifest, done: u64, now_ms: i64) -> Result<(), StreamError> {
+    pub async fn clean_up(
+        &self,
+        newest: &Manifest,
+        done: u64,
+        needed_epoch: u64,
+        now_ms: i64,
+    ) -> Result<(), StreamError> {
         let keep_from = done.min(newest.epoch.saturating_sub(1));
+        let keep_manifests_from = keep_from.min(needed_epoch);
         let snapshots = self.path("snapshot");
         let listed: Vec<_> =
             self.store.list(Some(&snapshots)).try_collect().await.map_err(|e| store_error("list", &snapshots, e))?;
@@ -189,7 +196,7 @@ impl ShardStore {
         for object in listed.iter().filter(|o| epoch_of(o).is_some_and(|epoch| epoch < keep_from)) {
             self.delete(&object.location).await?;
         }
-        for epoch in self.epochs().await?.into_iter().filter(|epoch| *epoch < keep_from) {
+        for epoch in self.epochs().await?.into_iter().filter(|epoch| *epoch < keep_manifests_from) {
             let Some(manifest) = self.read_manifest(epoch).await? else { continue };
             if now_ms - manifest.frozen_at_ms < MANIFEST_RETENTION_MS {
                 break;
@@ -280,7 +287,9 @@ mod tests {
             store.write_snapshot(epoch, "a", 1, vec![0]).await.unwrap();
             store.create_manifest(&sample(epoch, "a")).await.unwrap();
         }
-        store.clean_up(&sample(5, "a"), 4, MANIFEST_RETENTION_MS + 10).await.unwrap();
+        store.clean_up(&sample(5, "a"), 4, 3, MANIFEST_RETENTION_MS + 10).await.unwrap();
+        assert_eq!(store.epochs().await.unwrap(), [3, 4, 5]);
+        store.clean_up(&sample(5, "a"), 4, 9, MANIFEST_RETENTION_MS + 10).await.unwrap();
         assert_eq!(store.epochs().await.unwrap(), [4, 5]);
         let left: Vec<_> = store.store.list(Some(&store.path("snapshot"))).try_collect().await.unwrap();
         assert_eq!(left.len(), 2);

@@ -60,6 +60,8 @@ impl Home {
                 self.root.display()
             )));
         }
+        // What the last owner announced is no longer true.
+        file.set_len(0).map_err(denied)?;
         Ok(HomeLock { file })
     }
 

@@ -103,7 +103,7 @@ impl Services {
             let _ = stopped.await;
         };
         let serving = handle.spawn(collector.clone().serve(listener, shutdown));
-        let stop_retention = keep_retention(log.clone(), clock, handle);
+        let stop_retention = keep_retention(log.clone(), runtime.progress(), clock, handle)?;
         lock.announce(address)?;
         Ok(Self { log, lake, collector, address, runtime, stop_collector, serving, stop_retention, _lock: lock })
     }
@@ -157,24 +157,32 @@ fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, F
     Ok(log)
 }
 
-/// Drops expired records once in a while until told to stop.
+/// Drops expired records once in a while until told to stop. Not before everything that was in the log at the start is
+/// in the lake: after a long standstill, what was acknowledged and never read is old and still needed.
 fn keep_retention(
     log: Arc<dyn PartitionLog>,
+    progress: Arc<RuntimeProgress>,
     clock: Arc<dyn Clock>,
     handle: &tokio::runtime::Handle,
-) -> Arc<AtomicBool> {
+) -> Result<Arc<AtomicBool>, Failure> {
+    let mut ends = Vec::new();
+    for shard in progress.shards() {
+        ends.push(log.bounds(&shard.shard.topic, shard.shard.partition)?.end);
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     handle.spawn(async move {
         while !stopped.load(Ordering::Acquire) {
-            let (log, now_ms) = (log.clone(), clock.now_ms());
-            match tokio::task::spawn_blocking(move || log.enforce_retention(now_ms)).await {
-                Ok(Ok(dropped)) => tracing::debug!(dropped, "expired records dropped"),
-                Ok(Err(error)) => tracing::warn!(%error, "expired records could not be dropped"),
-                Err(_) => return,
+            if progress.shards().iter().zip(&ends).all(|(shard, end)| shard.committed_offset() >= *end) {
+                let (log, now_ms) = (log.clone(), clock.now_ms());
+                match tokio::task::spawn_blocking(move || log.enforce_retention(now_ms)).await {
+                    Ok(Ok(dropped)) => tracing::debug!(dropped, "expired records dropped"),
+                    Ok(Err(error)) => tracing::warn!(%error, "expired records could not be dropped"),
+                    Err(_) => return,
+                }
             }
             tokio::time::sleep(RETENTION_CHECK).await;
         }
     });
-    stop
+    Ok(stop)
 }

@@ -6,15 +6,24 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use marquee_stream::{ShardIo, StreamError};
 use serde::{Deserialize, Serialize};
-
-use super::HORIZON_MS;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Closed sessions stay in memory for this long after their last event (ms of event time).
 const IN_MEMORY_MS: i64 = 2 * 60 * 60 * 1000;
 
-/// 10 bits and 7 probes a key: about 1 % false alarms.
-const BLOOM_BITS_PER_KEY: usize = 10;
-const BLOOM_PROBES: u32 = 7;
+/// Closed sessions are forgotten this long after their last event (ms of event time): a laptop that wakes up after a
+/// long weekend still continues its session. Less than the 7 days for which manifests are kept.
+const RETENTION_MS: i64 = 6 * 24 * 60 * 60 * 1000;
+
+/// A segment holds about this much event time (ms): some hundred segments in all, not one an epoch.
+const SEGMENT_SPAN_MS: i64 = 30 * 60 * 1000;
+
+/// An import has no event time to go by: a segment is cut when so many sessions are in memory.
+const IMPORT_SEGMENT_SESSIONS: usize = 50_000;
+
+/// 20 bits and 14 probes a key: about 7 false alarms in 100,000 a segment, so 2 % over all of them.
+const BLOOM_BITS_PER_KEY: usize = 20;
+const BLOOM_PROBES: u32 = 14;
 
 /// What a late event needs to know about its session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +40,7 @@ pub(crate) struct ClosedSession {
 struct Segment {
     name: String,
     newest_ms: i64,
+    oldest_epoch: u64,
     bloom: Vec<u64>,
 }
 
@@ -63,8 +73,12 @@ impl ClosedIndex {
         }
         for segment in self.segments.iter().rev().filter(|s| bloom_contains(&s.bloom, key)) {
             let bytes = io.read_segment(&segment.name)?;
-            let sessions: BTreeMap<u128, ClosedSession> = postcard::from_bytes(&bytes)
-                .map_err(|e| StreamError::Damaged { path: segment.name.clone(), problem: e.to_string() })?;
+            let damaged = |problem: String| StreamError::Damaged { path: segment.name.clone(), problem };
+            if !segment.name.ends_with(&format!("{:016x}", xxh3_64(&bytes))) {
+                return Err(damaged("its name does not fit its contents".to_owned()));
+            }
+            let sessions: BTreeMap<u128, ClosedSession> =
+                postcard::from_bytes(&bytes).map_err(|e| damaged(e.to_string()))?;
             if let Some(session) = sessions.get(&key) {
                 return Ok(Some(session.clone()));
             }
@@ -72,21 +86,43 @@ impl ClosedIndex {
         Ok(None)
     }
 
-    /// Moves what is old enough into a new segment and forgets segments past the horizon. Without a watermark (an
-    /// import) everything moves and nothing is forgotten.
+    /// Moves what is old enough into a new segment, if it is enough for one, and forgets segments past the retention.
+    /// Without a watermark (an import) everything moves and nothing is forgotten.
     pub(crate) fn age(&mut self, epoch: u64, watermark_ms: Option<i64>) -> Option<(String, Vec<u8>)> {
         if let Some(watermark_ms) = watermark_ms {
-            self.segments.retain(|segment| segment.newest_ms >= watermark_ms - HORIZON_MS);
+            self.segments.retain(|segment| segment.newest_ms >= watermark_ms - RETENTION_MS);
+        }
+        let is_due = match watermark_ms {
+            Some(watermark_ms) => {
+                self.recent.values().any(|s| s.last_time_ms < watermark_ms - IN_MEMORY_MS - SEGMENT_SPAN_MS)
+            }
+            None => self.recent.len() >= IMPORT_SEGMENT_SESSIONS,
+        };
+        if !is_due {
+            return None;
         }
         let is_old = |session: &ClosedSession| {
             watermark_ms.is_none_or(|watermark_ms| session.last_time_ms < watermark_ms - IN_MEMORY_MS)
         };
         let old: BTreeMap<u128, ClosedSession> = self.recent.extract_if(|_, session| is_old(session)).collect();
         let newest_ms = old.values().map(|session| session.last_time_ms).max()?;
-        let name = format!("{epoch:012}");
+        let oldest_epoch = old.values().filter_map(|session| session.bronze_epochs.first().copied()).min();
         let bytes = postcard::to_stdvec(&old).expect("plain data can be encoded");
-        self.segments.push(Segment { name: name.clone(), newest_ms, bloom: bloom_of(old.keys().copied()) });
+        // Named by its contents: a fenced writer that comes late cannot replace the winner's.
+        let name = format!("{epoch:012}-{:016x}", xxh3_64(&bytes));
+        self.segments.push(Segment {
+            name: name.clone(),
+            newest_ms,
+            oldest_epoch: oldest_epoch.unwrap_or(epoch),
+            bloom: bloom_of(old.keys().copied()),
+        });
         Some((name, bytes))
+    }
+
+    /// The first epoch that holds rows of a session of the index.
+    pub(crate) fn oldest_epoch(&self) -> Option<u64> {
+        let recent = self.recent.values().filter_map(|session| session.bronze_epochs.first().copied());
+        recent.chain(self.segments.iter().map(|segment| segment.oldest_epoch)).min()
     }
 
     pub(crate) fn segment_names(&self) -> Vec<String> {
@@ -130,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn old_sessions_move_out_and_segments_end_with_the_horizon() {
+    fn old_sessions_move_out_and_are_forgotten_in_the_end() {
         let mut index = ClosedIndex::default();
         let session = |last_time_ms| ClosedSession {
             revision: 1,
@@ -141,11 +177,13 @@ mod tests {
             bronze_epochs: vec![1],
         };
         index.insert(7, session(0));
-        index.insert(8, session(IN_MEMORY_MS));
-        let (name, _) = index.age(3, Some(IN_MEMORY_MS + 1)).expect("one session is old");
-        assert_eq!((name.as_str(), index.recent.len()), ("000000000003", 1));
+        index.insert(8, session(SEGMENT_SPAN_MS + 2));
+        assert!(index.age(2, Some(IN_MEMORY_MS + 1)).is_none(), "not enough for a segment");
+        let (name, _) = index.age(3, Some(IN_MEMORY_MS + SEGMENT_SPAN_MS + 1)).expect("one session is old");
+        assert!(name.starts_with("000000000003-"));
+        assert_eq!((index.recent.len(), index.oldest_epoch()), (1, Some(1)));
         assert!(index.may_contain(7) && index.may_contain(8));
-        index.age(4, Some(HORIZON_MS + 1));
+        index.age(4, Some(RETENTION_MS + 1));
         assert!(!index.segment_names().contains(&name));
     }
 }

@@ -28,6 +28,8 @@ pub(crate) fn refold(
     cubes: &mut Cubes,
 ) {
     retract(session, rows, was_closed, cubes);
+    let fold_point = session.next_sequence;
+    let is_late = |row: &StoredRow| !row.folded && (was_closed || row.sequence < fold_point);
     let winners = winners(rows.iter());
     let mut fresh = Session::new(&session.session_id, &session.player_instance);
     for row in rows {
@@ -45,7 +47,7 @@ pub(crate) fn refold(
         let ids = fresh.cells.unwrap_or_default();
         fresh.offer(&row.incoming(), &row.context, &mut cubes.sink(ids));
     }
-    let late_events = session.late_events + rows.iter().filter(|row| !row.folded).count() as u64;
+    let late_events = session.late_events + rows.iter().filter(|row| is_late(row)).count() as u64;
     fresh.clock_shift_ms = session.clock_shift_ms;
     fresh.revision = session.revision;
     fresh.late_events = late_events;

@@ -132,10 +132,15 @@ impl PlaybackShard {
         let shift_ms = self.clock_shift_ms(key, batch.sent_at_ms, received_at_ms);
         self.bronze.start_record(record.offset, received_at_ms, batch.sent_at_ms, shift_ms, &batch.context.fields());
         let mut context: Option<Context> = None;
-        let mut whole: Option<Arc<[u8]>> = None;
+        let mut bytes_kept = false;
         for (index, event) in batch.events.iter().enumerate() {
             if let Some((reason, detail)) = broken_rule(event, shift_ms, received_at_ms) {
-                let bytes = whole.get_or_insert_with(|| record.payload.as_ref().into()).clone();
+                // Once a record: ten thousand bad events must not keep ten thousand copies of their record.
+                let bytes = if std::mem::replace(&mut bytes_kept, true) {
+                    Arc::from([])
+                } else {
+                    record.payload.as_ref().into()
+                };
                 self.dead_letter(DeadLetter {
                     offset: record.offset,
                     index: index as i32,
@@ -187,8 +192,8 @@ impl PlaybackShard {
         let known = known.unwrap_or_default();
         let error_ms = received_at_ms.saturating_sub(sent_at_ms);
         match () {
-            () if (error_ms - known).abs() <= CLOCK_TOLERANCE_MS => known,
-            () if error_ms.abs() <= CLOCK_TOLERANCE_MS => 0,
+            () if error_ms.saturating_sub(known).saturating_abs() <= CLOCK_TOLERANCE_MS => known,
+            () if error_ms.saturating_abs() <= CLOCK_TOLERANCE_MS => 0,
             () => error_ms,
         }
     }
@@ -395,6 +400,12 @@ impl PlaybackShard {
         record.to_bytes()
     }
 
+    /// The first epoch whose bronze rows a re-fold could still need.
+    fn oldest_epoch(&self) -> Option<u64> {
+        let open = self.sessions.values().filter_map(|session| session.bronze_epochs.first().copied()).min();
+        [open, self.closed.oldest_epoch()].into_iter().flatten().min()
+    }
+
     fn snapshot(&self) -> Vec<u8> {
         let mut sessions: Vec<(u128, &Session)> = self.sessions.iter().map(|(key, s)| (*key, s.as_ref())).collect();
         sessions.sort_unstable_by_key(|(key, _)| *key);
@@ -488,6 +499,7 @@ impl ShardState for PlaybackShard {
             snapshot: self.snapshot(),
             new_segments,
             segments: self.closed.segment_names(),
+            oldest_epoch: self.oldest_epoch(),
             live,
             outgoing: Vec::new(),
             watermark_ms,

@@ -144,6 +144,10 @@ fn once(
     options: &DemoOptions,
     home: &str,
 ) -> Result<(), Failure> {
+    // Viewers of an earlier demo may have vanished: their sessions end here, before the figures are taken.
+    let leftovers = end_records(services.log.as_ref(), clock.now_ms())?;
+    runtime.block_on(services.log.append(PLAYBACK_TOPIC, leftovers))?;
+    services.drain(DRAIN_TIMEOUT)?;
     let before = runtime.block_on(LakeFigures::read(&services.lake))?;
     let offsets = end_offsets(services.log.as_ref())?;
     let mut viewers = SimulatorSettings::once(seed);
@@ -365,6 +369,7 @@ impl LiveLine {
                     return; // the log's own failure is reported by who writes to it
                 }
                 std::thread::sleep(Duration::from_millis(500));
+                reader.view.forget_before(clock.now_ms().div_euclid(60_000) - LIVE_MINUTES);
                 let text = live_line(&reader.view, clock.now_ms(), progress.freshness.quantile_ms(0.99));
                 seconds += 1;
                 if terminal {

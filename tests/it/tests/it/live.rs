@@ -172,3 +172,37 @@ fn two_writers_on_one_shard_never_count_twice() {
     let distinct: std::collections::BTreeSet<_> = epochs.iter().collect();
     assert_eq!(epochs.len(), distinct.len());
 }
+
+/// Ten thousand bad events in one small request must not become ten thousand copies of it.
+#[test]
+fn a_record_of_bad_events_is_kept_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let log = log(folder.path());
+    let lake = shared();
+    let event = marquee_events::proto::ViewEvent { event_time_ms: START_MS, ..Default::default() };
+    let context = marquee_events::proto::Context { session_id: "s".into(), ..Default::default() };
+    let batch = marquee_events::proto::ViewEventBatch {
+        context: Some(context),
+        sent_at_ms: 0,
+        events: vec![event; marquee_events::MAX_EVENTS_PER_BATCH],
+    };
+    let payload = batch.encode_to_vec();
+    let length = payload.len();
+    let header = RecordHeader {
+        record_type: RecordType::ViewEvents(ContentType::Protobuf),
+        received_at_ms: START_MS,
+        event_count: batch.events.len() as u32,
+    };
+    let record = NewRecord { route: Route::Partition(0), header, payload: payload.into() };
+    let jobs = start(&env(&log, lake.clone(), &runtime, Arc::new(InMemory::new()), "one"), false);
+    runtime.block_on(log.append(PLAYBACK_TOPIC, vec![record])).expect("the log takes it");
+    assert!(jobs.drain(log.as_ref(), Duration::from_secs(60)).expect("the log answers"));
+    jobs.stop().expect("a graceful stop");
+    let letters = text_rows(&lake.rows(&tables::DEAD_LETTERS), &["index", "reason", "bytes"]);
+    assert_eq!(letters.len(), marquee_events::MAX_EVENTS_PER_BATCH);
+    assert!(letters.iter().all(|letter| letter[1] == "unknown_payload"));
+    let hex_digits: usize = letters.iter().map(|letter| letter[2].len()).sum();
+    assert_eq!(hex_digits, 2 * length, "the bytes are there, once");
+    assert!(lake.rows(&tables::EVENTS).is_empty());
+}
