@@ -45,7 +45,7 @@ pub(crate) fn refold(
             begin(&mut fresh, &row.context, cubes);
         }
         let ids = fresh.cells.unwrap_or_default();
-        fresh.offer(&row.incoming(), &row.context, &mut cubes.sink(ids));
+        fresh.offer(&row.incoming(), || row.context.as_ref().clone(), &mut cubes.sink(ids));
     }
     let late_events = session.late_events + rows.iter().filter(|row| is_late(row)).count() as u64;
     fresh.clock_shift_ms = session.clock_shift_ms;

@@ -171,8 +171,14 @@ impl Session {
         self.context = context.clone();
     }
 
-    /// Takes an event in. The caller has set `context` and `cells` before the first one folds.
-    pub(crate) fn offer(&mut self, event: &Incoming<'_>, context: &Context, minutes: &mut impl MinuteSink) -> Offer {
+    /// Takes an event in. The caller has set `context` and `cells` before the first one folds; `context` makes the
+    /// event's own, which few events need.
+    pub(crate) fn offer(
+        &mut self,
+        event: &Incoming<'_>,
+        context: impl Fn() -> Context,
+        minutes: &mut impl MinuteSink,
+    ) -> Offer {
         if event.sequence < self.next_sequence {
             return self.behind(event);
         }
@@ -197,7 +203,7 @@ impl Session {
     }
 
     /// Keeps an early event; of two for one sequence the one with the least id.
-    fn wait(&mut self, event: &Incoming<'_>, context: &Context) -> Offer {
+    fn wait(&mut self, event: &Incoming<'_>, context: impl Fn() -> Context) -> Offer {
         let needs_context = self.needs_context();
         let buffered = || Buffered {
             sequence: event.sequence,
@@ -207,7 +213,7 @@ impl Session {
             kind: event.payload.kind as u8,
             texts: event.payload.texts.map(str::to_owned),
             numbers: event.payload.numbers,
-            context: needs_context.then(|| context.clone()),
+            context: needs_context.then(&context),
         };
         match self.buffer.binary_search_by_key(&event.sequence, |b| b.sequence) {
             Err(at) => {

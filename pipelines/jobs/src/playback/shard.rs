@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, Int32Array, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
-use marquee_events::{BatchView, CLOCK_TOLERANCE_MS, decode};
+use marquee_events::{BatchView, CLOCK_TOLERANCE_MS, ContextView, decode};
 use marquee_lake::{TableSpec, tables};
 use marquee_stream::{Frozen, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,6 @@ impl PlaybackShard {
         let key = session_key(&batch.context.session_id, &batch.context.player_instance);
         let shift_ms = self.clock_shift_ms(key, batch.sent_at_ms, received_at_ms);
         self.bronze.start_record(record.offset, received_at_ms, batch.sent_at_ms, shift_ms, &batch.context.fields());
-        let mut context: Option<Context> = None;
         let mut bytes_kept = false;
         for (index, event) in batch.events.iter().enumerate() {
             if let Some((reason, detail)) = broken_rule(event, shift_ms, received_at_ms) {
@@ -177,8 +176,7 @@ impl PlaybackShard {
             }
             let row = self.bronze.push(index as u32, &incoming, event.event_time_ms, false);
             self.latest_event_ms = self.latest_event_ms.max(Some(incoming.time_ms));
-            let context = context.get_or_insert_with(|| Context::of(&batch.context));
-            self.offer(key, row, shift_ms, &incoming, context);
+            self.offer(key, row, shift_ms, &incoming, &batch.context);
         }
     }
 
@@ -198,10 +196,10 @@ impl PlaybackShard {
         }
     }
 
-    fn offer(&mut self, key: u128, row: u32, shift_ms: i64, event: &Incoming<'_>, context: &Context) {
+    fn offer(&mut self, key: u128, row: u32, shift_ms: i64, event: &Incoming<'_>, context: &ContextView<'_>) {
         let epoch = self.epoch + 1;
         let session = self.sessions.entry(key).or_insert_with(|| {
-            let mut session = Box::new(Session::new(context.get("session_id"), context.get("player_instance")));
+            let mut session = Box::new(Session::new(&context.session_id, &context.player_instance));
             if self.closed.may_contain(key) {
                 // What is known of it is read at the end of the epoch, when it is folded anew.
                 session.refold_from_row = Some(row);
@@ -217,10 +215,10 @@ impl PlaybackShard {
         }
         let had = session.deadline_ms();
         if session.needs_context() && event.sequence == session.next_sequence {
-            refold::begin(session, context, &mut self.cubes);
+            refold::begin(session, &Context::of(context), &mut self.cubes);
         }
         let ids = session.cells.unwrap_or_default();
-        if session.offer(event, context, &mut self.cubes.sink(ids)) == Offer::Behind {
+        if session.offer(event, || Context::of(context), &mut self.cubes.sink(ids)) == Offer::Behind {
             session.refold_from_row = Some(row);
             return;
         }
