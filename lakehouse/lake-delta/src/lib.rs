@@ -16,7 +16,7 @@ mod tests;
 mod write;
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -140,6 +140,21 @@ impl DeltaLake {
     pub async fn sql(&self, query: &str) -> Result<(SchemaRef, Vec<RecordBatch>), LakeError> {
         let session = self.session().await?;
         sql::run(&session, query, self.clock.now_ms(), self.options.query_memory_bytes).await
+    }
+
+    /// The newest version of a table and its data files, for readers that open Parquet by themselves (training). They are
+    /// there as long as the table keeps that version.
+    ///
+    /// # Errors
+    /// [`LakeError::Open`] or [`LakeError::Damaged`].
+    pub async fn files(&self, spec: &'static TableSpec) -> Result<(u64, Vec<PathBuf>), LakeError> {
+        let table = self.table(spec)?;
+        let failed = |error| open::open_error(table.spec, &table.location, error);
+        let newest = table.newest().await?;
+        let snapshot = newest.snapshot().map_err(failed)?;
+        let folder = Path::new(&table.location);
+        let files = snapshot.log_data().iter().map(|file| folder.join(file.path().as_ref())).collect();
+        Ok((snapshot.version(), files))
     }
 
     fn table(&self, spec: &'static TableSpec) -> Result<&OpenTable, LakeError> {

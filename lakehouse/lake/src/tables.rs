@@ -1,13 +1,32 @@
-//! Every table of the lake. Adding one: a `TableSpec` here, a line in [`all`], and whoever writes it.
+//! Every table of the lake. Adding one: a `TableSpec` here or in a file below, a line in [`all`], and whoever writes it.
+
+mod features;
+mod interactions;
 
 use crate::table::{Column, ColumnKind, TableSpec};
 
 use ColumnKind::{Bool, Bytes, DateText, Float, Int, Int32, IntList, Text, Timestamp};
 
+pub use features::{CO_WATCH, LIST_SEPARATOR, PROFILE_FEATURES, TITLE_FEATURES};
+pub use interactions::{IMPRESSIONS, INTERACTION_EVENTS, INTERACTIONS};
+
 /// Every table, in the order in which an epoch commits them: `epochs` is last, so that a reader who pins by it sees all
 /// the rows of the epochs it lists.
-pub fn all() -> [&'static TableSpec; 6] {
-    [&EVENTS, &DEAD_LETTERS, &SESSION_REVISIONS, &LATE_EVENTS, &QOE_MINUTES, &EPOCHS]
+pub fn all() -> [&'static TableSpec; 12] {
+    [
+        &EVENTS,
+        &DEAD_LETTERS,
+        &SESSION_REVISIONS,
+        &LATE_EVENTS,
+        &QOE_MINUTES,
+        &INTERACTION_EVENTS,
+        &INTERACTIONS,
+        &IMPRESSIONS,
+        &PROFILE_FEATURES,
+        &TITLE_FEATURES,
+        &CO_WATCH,
+        &EPOCHS,
+    ]
 }
 
 /// The table with this name.
@@ -82,7 +101,7 @@ pub static EVENTS: TableSpec = TableSpec {
 /// Bronze: what could not be used, with the reason.
 pub static DEAD_LETTERS: TableSpec = TableSpec {
     name: "dead_letters",
-    doc: "records that cannot be decoded and events that break a rule, with the reason and the bytes",
+    doc: "records that cannot be decoded and events or interactions that break a rule, with the reason and the bytes",
     layer: "bronze",
     columns: &[
         required("ingest_date", DateText, "UTC date of received_at"),
@@ -105,7 +124,7 @@ pub static DEAD_LETTERS: TableSpec = TableSpec {
     keys: &["topic", "partition", "offset", "index"],
     bloom: &[],
     retention_days: None,
-    written_by: "playback",
+    written_by: "playback, features",
 };
 
 /// Silver: sessions, every revision.
@@ -284,7 +303,7 @@ pub static EPOCHS: TableSpec = TableSpec {
         required("next_offset", Int, "first offset that is not in it"),
         optional("watermark", Timestamp, "event time that has passed; NULL before the first event"),
         required("records", Int, "records read"),
-        required("events", Int, "rows added to `events`"),
+        required("events", Int, "rows added to `events` or `interaction_events`"),
         required("dead_letters", Int, "events lost to `dead_letters`"),
         required("frozen_at", Timestamp, "when its contents were fixed"),
     ],
@@ -292,7 +311,7 @@ pub static EPOCHS: TableSpec = TableSpec {
     keys: &["topic", "partition", "epoch"],
     bloom: &[],
     retention_days: None,
-    written_by: "playback",
+    written_by: "playback, features",
 };
 
 #[cfg(test)]
@@ -306,6 +325,10 @@ mod tests {
                 table.index_of(column);
             }
             assert_eq!(table.columns.first().map(|c| c.name), table.partition_by.or(Some("topic")), "{}", table.name);
+            let mut names: Vec<&str> = table.columns.iter().map(|c| c.name).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), table.columns.len(), "{}", table.name);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Splits a chunk of an import (message `ViewEventBatches`) into one record for each batch.
+//! Splits a chunk of an import (message `ViewEventBatches` or `InteractionBatches`) into one record for each batch.
 //!
 //! The batches are cut out of the chunk as they are, not decoded and encoded anew: what was validated is what is
 //! stored, and nothing is copied. A test holds this to what prost writes.
 
 use bytes::{Buf, Bytes};
-use marquee_events::ContentType;
+use marquee_events::{ContentType, DecodeError};
 use marquee_stream::{NewRecord, RecordHeader, RecordType, Route};
 // Hidden in prost's docs, yet what its generated code calls, so it is stable within 0.14.
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 /// ordinary batches of 2 KB has an eighth of them.
 const MAX_BATCHES_PER_CHUNK: usize = 262_144;
 
-/// The field `batches` of message `ViewEventBatches`.
+/// The field `batches` of messages `ViewEventBatches` and `InteractionBatches`.
 const BATCHES: u32 = 1;
 
 /// A chunk's batches.
@@ -25,8 +25,16 @@ pub(crate) struct Chunk {
     pub event_count: u64,
 }
 
+/// Validates one batch (format, bytes, collector's clock in ms since the epoch) and makes its record.
+pub(crate) type BatchRecord = fn(ContentType, Bytes, i64) -> Result<NewRecord, DecodeError>;
+
 /// Makes one record of each batch.
-pub(crate) fn parse(bytes: Bytes, received_at_ms: i64, max_batch_bytes: usize) -> Result<Chunk, Refusal> {
+pub(crate) fn parse(
+    bytes: Bytes,
+    received_at_ms: i64,
+    max_batch_bytes: usize,
+    record: BatchRecord,
+) -> Result<Chunk, Refusal> {
     let mut chunk = Chunk { records: Vec::new(), event_count: 0 };
     let mut rest = bytes;
     while let Some(batch) = next_batch(&mut rest)? {
@@ -38,7 +46,7 @@ pub(crate) fn parse(bytes: Bytes, received_at_ms: i64, max_batch_bytes: usize) -
             let problem = format!("has {} bytes, at most {max_batch_bytes} are accepted", batch.len());
             return Err(Refusal::field(format!("batches[{index}]"), problem));
         }
-        let record = batch_record(ContentType::Protobuf, batch, received_at_ms)
+        let record = record(ContentType::Protobuf, batch, received_at_ms)
             .map_err(|error| Refusal::field(format!("batches[{index}].{}", error.field), error.problem))?;
         chunk.event_count += u64::from(record.header.event_count);
         chunk.records.push(record);
@@ -50,11 +58,11 @@ pub(crate) fn parse(bytes: Bytes, received_at_ms: i64, max_batch_bytes: usize) -
 }
 
 /// The record of one player's batch, which is validated here.
-pub(crate) fn batch_record(
+pub(crate) fn view_events_record(
     content_type: ContentType,
     payload: Bytes,
     received_at_ms: i64,
-) -> Result<NewRecord, marquee_events::DecodeError> {
+) -> Result<NewRecord, DecodeError> {
     let batch = marquee_events::decode(content_type, &payload)?;
     let route = Route::Key(Bytes::copy_from_slice(batch.context.session_id.as_bytes()));
     let event_count = batch.events.len() as u32; // at most MAX_EVENTS_PER_BATCH
@@ -62,9 +70,22 @@ pub(crate) fn batch_record(
     Ok(NewRecord { route, header, payload })
 }
 
+/// The record of one profile's batch, which is validated here.
+pub(crate) fn interactions_record(
+    content_type: ContentType,
+    payload: Bytes,
+    received_at_ms: i64,
+) -> Result<NewRecord, DecodeError> {
+    let batch = marquee_events::decode_interactions(content_type, &payload)?;
+    let route = Route::Key(Bytes::copy_from_slice(batch.context.profile_id.as_bytes()));
+    let event_count = batch.interactions.len() as u32; // at most MAX_EVENTS_PER_BATCH
+    let header = RecordHeader { record_type: RecordType::Interactions(content_type), received_at_ms, event_count };
+    Ok(NewRecord { route, header, payload })
+}
+
 /// Cuts the next batch off the front of `rest`; unknown fields are skipped, as protobuf asks.
 fn next_batch(rest: &mut Bytes) -> Result<Option<Bytes>, Refusal> {
-    let broken = |error: prost::DecodeError| Refusal::field("batches", format!("is no ViewEventBatches: {error}"));
+    let broken = |error: prost::DecodeError| Refusal::field("batches", format!("is no message of batches: {error}"));
     while rest.has_remaining() {
         let (field, wire_type) = decode_key(rest).map_err(broken)?;
         if field != BATCHES {
@@ -100,7 +121,7 @@ mod tests {
     }
 
     fn check_refused(bytes: Vec<u8>, field: &str, problem: &str) {
-        match parse(bytes.into(), 0, 1000) {
+        match parse(bytes.into(), 0, 1000, view_events_record) {
             Err(Refusal::Field { field: found, problem: reason }) => {
                 assert_eq!(found, field);
                 assert!(reason.contains(problem), "{reason}");
@@ -126,7 +147,7 @@ mod tests {
     fn unknown_fields_are_skipped() {
         let mut bytes = b"\x12\x03new\x18\x05".to_vec();
         bytes.extend(ViewEventBatches { batches: vec![batch("a", 2)] }.encode_to_vec());
-        let chunk = parse(bytes.into(), 7, 1000).expect("is a chunk");
+        let chunk = parse(bytes.into(), 7, 1000, view_events_record).expect("is a chunk");
         assert_eq!((chunk.records.len(), chunk.event_count), (1, 2));
     }
 
@@ -135,7 +156,7 @@ mod tests {
         fn every_record_is_what_prost_wrote(batches in prop::collection::vec(("[a-z]{1,4}", 1_usize..5), 1..6)) {
             let batches: Vec<_> = batches.iter().map(|(session_id, events)| batch(session_id, *events)).collect();
             let bytes = ViewEventBatches { batches: batches.clone() }.encode_to_vec();
-            let chunk = parse(bytes.into(), 7, 1000).expect("is a chunk");
+            let chunk = parse(bytes.into(), 7, 1000, view_events_record).expect("is a chunk");
             let expected: Vec<_> = batches
                 .iter()
                 .map(|batch| NewRecord {
@@ -153,7 +174,8 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(bytes.into(), 0, 1000);
+            let _ = parse(bytes.clone().into(), 0, 1000, view_events_record);
+            let _ = parse(bytes.into(), 0, 1000, interactions_record);
         }
     }
 }

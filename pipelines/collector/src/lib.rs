@@ -1,5 +1,5 @@
-//! The HTTP entry of events: players and importers post batches here, and a batch is acknowledged only after the log
-//! has made it durable.
+//! The HTTP entry of view events and interactions: players, pages and importers post batches here, and a batch is
+//! acknowledged only after the log has made it durable.
 //!
 //! A request that cannot be decoded is refused with a 4xx that names the field; a batch that decodes but breaks a rule
 //! of values (a time in the future, an unknown payload) is accepted, because the playback job decides about it on
@@ -114,8 +114,9 @@ impl Collector {
 
     /// A misspelt topic stops the start, instead of failing every request.
     async fn check_topics(&self) -> Result<(), CollectorError> {
-        for topic in [self.settings.topic.clone(), self.settings.import_topic.clone()] {
-            let (log, name) = (Arc::clone(&self.log), topic.clone());
+        for (_, topic) in self.settings.topics() {
+            let (log, topic) = (Arc::clone(&self.log), topic.to_owned());
+            let name = topic.clone();
             let found = tokio::task::spawn_blocking(move || log.partitions(&name)).await;
             match found {
                 Ok(Ok(_)) => {}

@@ -29,9 +29,12 @@ const CORS_MAX_AGE_S: u64 = 3600;
 
 pub(crate) fn router(collector: Arc<Collector>) -> Router {
     let writes = Router::new()
-        .route("/v1/events", post(events::post_batch))
-        .route("/v1/imports/{import}/chunks/{chunk}", post(imports::post_chunk))
-        .route("/v1/imports/{import}/finish", post(imports::post_finish))
+        .route("/v1/events", post(events::post_events))
+        .route("/v1/interactions", post(events::post_interactions))
+        .route("/v1/imports/{import}/chunks/{chunk}", post(imports::post_playback_chunk))
+        .route("/v1/imports/{import}/finish", post(imports::post_playback_finish))
+        .route("/v1/interaction-imports/{import}/chunks/{chunk}", post(imports::post_interactions_chunk))
+        .route("/v1/interaction-imports/{import}/finish", post(imports::post_interactions_finish))
         .layer(from_fn_with_state(Gate::writes(&collector), guard));
     let reads = Router::new()
         .route("/v1/progress", get(progress::get_progress))

@@ -33,7 +33,12 @@ pub struct CollectorSettings {
     pub topic: String,
     /// The topic of imports: their event times lie in the past and would be late among live events.
     pub import_topic: String,
-    /// The largest body of `POST /v1/events`, and the largest batch within an import chunk, after decompression.
+    /// The topic of viewers' interactions.
+    pub interactions_topic: String,
+    /// The topic of imported interactions.
+    pub interactions_import_topic: String,
+    /// The largest body of `POST /v1/events` and `POST /v1/interactions`, and the largest batch within an import chunk,
+    /// after decompression.
     pub max_body_bytes: usize,
     /// The largest import chunk, after decompression.
     pub max_import_chunk_bytes: usize,
@@ -54,6 +59,8 @@ impl Default for CollectorSettings {
         Self {
             topic: "playback".to_owned(),
             import_topic: "playback-import".to_owned(),
+            interactions_topic: "interactions".to_owned(),
+            interactions_import_topic: "interactions-import".to_owned(),
             max_body_bytes: MAX_BODY_BYTES,
             max_import_chunk_bytes: MAX_IMPORT_CHUNK_BYTES,
             max_bytes_in_flight: MAX_BYTES_IN_FLIGHT,
@@ -66,14 +73,27 @@ impl Default for CollectorSettings {
 }
 
 impl CollectorSettings {
+    /// Every topic that is written to, with its setting.
+    pub(crate) fn topics(&self) -> [(&'static str, &str); 4] {
+        [
+            ("topic", &self.topic),
+            ("import_topic", &self.import_topic),
+            ("interactions_topic", &self.interactions_topic),
+            ("interactions_import_topic", &self.interactions_import_topic),
+        ]
+    }
+
     /// Whether the settings make sense together; [`Collector::serve`](crate::Collector::serve) asks this first.
     ///
     /// # Errors
     /// [`CollectorError::Setting`], naming the first setting that does not.
     pub fn check(&self) -> Result<(), CollectorError> {
         let refuse = |setting, problem: String| Err(CollectorError::Setting { setting, problem });
-        if self.topic == self.import_topic {
-            return refuse("import_topic", format!("must differ from topic `{}`", self.topic));
+        let topics = self.topics();
+        for (index, (setting, topic)) in topics.iter().enumerate() {
+            if let Some((other, _)) = topics[..index].iter().find(|(_, known)| known == topic) {
+                return refuse(setting, format!("must differ from {other} `{topic}`"));
+            }
         }
         for (setting, value) in [
             ("max_body_bytes", self.max_body_bytes),
@@ -132,6 +152,8 @@ mod tests {
     #[test]
     fn senseless_settings_are_named() {
         check(|s| s.import_topic = s.topic.clone(), "import_topic");
+        check(|s| s.interactions_topic = s.import_topic.clone(), "interactions_topic");
+        check(|s| s.interactions_import_topic = s.topic.clone(), "interactions_import_topic");
         check(|s| s.max_body_bytes = 0, "max_body_bytes");
         check(|s| s.max_concurrent_requests = 0, "max_concurrent_requests");
         check(|s| s.max_bytes_in_flight = s.max_import_chunk_bytes, "max_bytes_in_flight");

@@ -4,6 +4,7 @@
 mod events;
 mod fakes;
 mod imports;
+mod interactions;
 mod limits;
 mod operations;
 
@@ -116,7 +117,8 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(10), waiting).await.expect(what);
 }
 
-/// A log with both topics of the default settings.
+/// A log with the topics of the default settings.
 fn memory_log() -> Arc<MemoryLog> {
-    Arc::new(MemoryLog::new(&[("playback", 4), ("playback-import", 3)]))
+    let topics = [("playback", 4), ("playback-import", 3), ("interactions", 4), ("interactions-import", 3)];
+    Arc::new(MemoryLog::new(&topics))
 }

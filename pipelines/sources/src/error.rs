@@ -24,6 +24,16 @@ pub enum SourceError {
         /// The column that is needed.
         column: &'static str,
     },
+    /// A file of the input has a column that nobody knows: a misspelt one would be left out in silence. Nothing was sent.
+    #[error("{} has an unknown column `{column}`, known are {known}", path.display())]
+    UnknownColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The columns that are known, joined by commas.
+        known: String,
+    },
     /// The settings of a source contradict themselves.
     #[error("setting `{setting}`: {problem}")]
     Settings {
@@ -81,6 +91,12 @@ pub enum SourceError {
         /// What is wrong with the answer.
         problem: String,
     },
+    /// A CSV file could not be written.
+    #[error("cannot write CSV")]
+    WriteCsv(#[source] csv::Error),
+    /// A page held what its viewer may not see; the simulated audience refuses to go on.
+    #[error(transparent)]
+    Leak(#[from] crate::audience::Leak),
     /// The jobs have not committed what was sent within the deadline.
     #[error("topic {topic} is {behind} records behind after {waited_s} s; are the jobs running?")]
     NotCommitted {
@@ -101,13 +117,17 @@ impl SourceError {
             SourceError::Refused { status: 409, .. } => ErrorKind::Conflict,
             SourceError::ReadFile { .. }
             | SourceError::MissingColumn { .. }
+            | SourceError::UnknownColumn { .. }
             | SourceError::Settings { .. }
             | SourceError::CollectorAddress { .. }
             | SourceError::Refused { .. } => ErrorKind::Invalid,
             SourceError::Unreachable { .. } | SourceError::Busy { .. } | SourceError::NotCommitted { .. } => {
                 ErrorKind::Unavailable
             }
-            SourceError::BuildClient(_) | SourceError::Answer { .. } => ErrorKind::Internal,
+            SourceError::BuildClient(_)
+            | SourceError::Answer { .. }
+            | SourceError::WriteCsv(_)
+            | SourceError::Leak(_) => ErrorKind::Internal,
         }
     }
 }

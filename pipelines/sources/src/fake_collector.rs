@@ -11,8 +11,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use flate2::read::GzDecoder;
+use marquee_events::interactions::proto::InteractionBatches;
 use marquee_events::proto::ViewEventBatches;
-use marquee_events::{ContentType, PayloadKind, PayloadView, decode};
+use marquee_events::{
+    ContentType, DecodeError, InteractionBatch, PayloadKind, PayloadView, decode, decode_interactions,
+};
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -33,7 +36,9 @@ pub(crate) struct Seen {
 pub(crate) struct Received {
     pub(crate) events: Vec<Seen>,
     pub(crate) chunks: BTreeMap<(String, u64), ViewEventBatches>,
+    pub(crate) interaction_chunks: BTreeMap<(String, u64), InteractionBatches>,
     pub(crate) finished: Vec<String>,
+    pub(crate) interactions: Vec<InteractionBatch>,
     pub(crate) formats: BTreeMap<(&'static str, bool), u64>,
     /// The statuses of the next requests for events; then they are accepted.
     pub(crate) refuse: Vec<StatusCode>,
@@ -47,8 +52,11 @@ pub(crate) async fn start() -> (String, Shared) {
     let received = Shared::default();
     let router = Router::new()
         .route("/v1/events", post(events))
+        .route("/v1/interactions", post(interactions))
         .route("/v1/imports/{import}/chunks/{chunk}", post(chunk))
         .route("/v1/imports/{import}/finish", post(finish))
+        .route("/v1/interaction-imports/{import}/chunks/{chunk}", post(interaction_chunk))
+        .route("/v1/interaction-imports/{import}/finish", post(finish_interactions))
         .route("/v1/progress", get(progress))
         .with_state(Arc::clone(&received));
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
@@ -59,10 +67,7 @@ pub(crate) async fn start() -> (String, Shared) {
 
 /// What the collector accepts of a record.
 pub(crate) fn seen(content_type: ContentType, bytes: &[u8]) -> Result<Vec<Seen>, (StatusCode, Json<Value>)> {
-    let batch = decode(content_type, bytes).map_err(|error| {
-        let body = json!({ "error": { "field": error.field, "problem": error.problem } });
-        (StatusCode::BAD_REQUEST, Json(body))
-    })?;
+    let batch = decode(content_type, bytes).map_err(|error| refusal(&error))?;
     Ok(batch
         .events
         .iter()
@@ -105,6 +110,23 @@ async fn events(
     Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": accepted }))))
 }
 
+async fn interactions(
+    State(received): State<Shared>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), (StatusCode, Json<Value>)> {
+    let content_type = ContentType::from_mime(headers["content-type"].to_str().unwrap()).unwrap();
+    let batch = decode_interactions(content_type, &body).map_err(|error| refusal(&error))?;
+    let accepted = batch.interactions.len();
+    received.lock().unwrap().interactions.push(batch);
+    Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": accepted }))))
+}
+
+fn refusal(error: &DecodeError) -> (StatusCode, Json<Value>) {
+    let body = json!({ "error": { "field": error.field, "problem": error.problem } });
+    (StatusCode::BAD_REQUEST, Json(body))
+}
+
 async fn chunk(
     State(received): State<Shared>,
     Path((import, chunk)): Path<(String, u64)>,
@@ -117,6 +139,18 @@ async fn chunk(
     (StatusCode::ACCEPTED, Json(json!({ "accepted": accepted, "duplicate": duplicate })))
 }
 
+async fn interaction_chunk(
+    State(received): State<Shared>,
+    Path((import, chunk)): Path<(String, u64)>,
+    body: Bytes,
+) -> (StatusCode, Json<Value>) {
+    let batches = InteractionBatches::decode(body).unwrap();
+    let mut received = received.lock().unwrap();
+    let accepted: usize = batches.batches.iter().map(|batch| batch.interactions.len()).sum();
+    let duplicate = received.interaction_chunks.insert((import, chunk), batches).is_some();
+    (StatusCode::ACCEPTED, Json(json!({ "accepted": accepted, "duplicate": duplicate })))
+}
+
 async fn finish(
     State(received): State<Shared>,
     Path(import): Path<String>,
@@ -124,12 +158,32 @@ async fn finish(
 ) -> (StatusCode, Json<Value>) {
     let mut received = received.lock().unwrap();
     let chunks = received.chunks.keys().filter(|(of, _)| *of == import).count();
+    finished(&mut received, import, chunks, &body, "playback-import")
+}
+
+async fn finish_interactions(
+    State(received): State<Shared>,
+    Path(import): Path<String>,
+    Json(body): Json<Value>,
+) -> (StatusCode, Json<Value>) {
+    let mut received = received.lock().unwrap();
+    let chunks = received.interaction_chunks.keys().filter(|(of, _)| *of == import).count();
+    finished(&mut received, import, chunks, &body, "interactions-import")
+}
+
+fn finished(
+    received: &mut Received,
+    import: String,
+    chunks: usize,
+    body: &Value,
+    topic: &str,
+) -> (StatusCode, Json<Value>) {
     if body["chunks"] != json!(chunks) {
         return (StatusCode::CONFLICT, Json(json!({ "error": { "field": "chunks", "problem": "one is missing" } })));
     }
     let duplicate = received.finished.contains(&import);
     received.finished.push(import);
-    let body = json!({ "duplicate": duplicate, "topic": "playback-import", "end_offsets": [3, 4] });
+    let body = json!({ "duplicate": duplicate, "topic": topic, "end_offsets": [3, 4] });
     (StatusCode::OK, Json(body))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use marquee_events::ContentType;
-use marquee_events::proto::{ViewEventBatch, ViewEventBatches};
+use marquee_events::proto::ViewEventBatches;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
@@ -94,7 +94,7 @@ pub async fn import_waterloo(
     }
     let collector = Collector::new(collector)?;
     let WaterlooData { sessions, refused, ignored_files, import_id } = read_waterloo(dir)?;
-    let mut report = ImportReport {
+    let report = ImportReport {
         import_id,
         sessions: sessions.len() as u64,
         events: sessions.iter().flatten().map(|batch| batch.events.len() as u64).sum(),
@@ -102,17 +102,41 @@ pub async fn import_waterloo(
         ignored_files,
         ..ImportReport::default()
     };
-    send(&collector, sessions, options, progress, &mut report).await?;
-    Ok(report)
+    let chunks = sessions.chunks(options.sessions_per_chunk).map(|chunk| Chunk {
+        bytes: ViewEventBatches { batches: chunk.iter().flatten().cloned().collect() }.encode_to_vec(),
+        progress: chunk.len() as u64,
+    });
+    progress.set_length(report.sessions);
+    let sent = send(&collector, &format!("v1/imports/{}", report.import_id), chunks, progress).await?;
+    let Sent { chunks, duplicate_chunks, duplicate, topic, end_offsets } = sent;
+    Ok(ImportReport { chunks, duplicate_chunks, duplicate, topic, end_offsets, ..report })
 }
 
-async fn send(
+/// A chunk of an import.
+pub(crate) struct Chunk {
+    /// Its message (protobuf).
+    pub(crate) bytes: Vec<u8>,
+    /// What it adds to the progress bar.
+    pub(crate) progress: u64,
+}
+
+/// How an import went; the fields are those of [`ImportReport`].
+#[derive(Default)]
+pub(crate) struct Sent {
+    pub(crate) chunks: u64,
+    pub(crate) duplicate_chunks: u64,
+    pub(crate) duplicate: bool,
+    pub(crate) topic: String,
+    pub(crate) end_offsets: Vec<u64>,
+}
+
+/// Sends the chunks of the import at `path` (such as `v1/imports/{import}`) one after the other, then finishes it.
+pub(crate) async fn send(
     collector: &Collector,
-    sessions: Vec<Vec<ViewEventBatch>>,
-    options: &ImportOptions,
+    path: &str,
+    chunks: impl Iterator<Item = Chunk>,
     progress: &ProgressBar,
-    report: &mut ImportReport,
-) -> Result<(), SourceError> {
+) -> Result<Sent, SourceError> {
     #[derive(Deserialize)]
     struct ChunkAnswer {
         duplicate: bool,
@@ -123,28 +147,24 @@ async fn send(
         topic: String,
         end_offsets: Vec<u64>,
     }
-    progress.set_length(report.sessions);
-    for chunk in sessions.chunks(options.sessions_per_chunk) {
-        let bytes = ViewEventBatches { batches: chunk.iter().flatten().cloned().collect() }.encode_to_vec();
-        let url = collector.url(&format!("v1/imports/{}/chunks/{}", report.import_id, report.chunks))?;
+    let mut sent = Sent::default();
+    for Chunk { bytes, progress: units } in chunks {
+        let url = collector.url(&format!("{path}/chunks/{}", sent.chunks))?;
         let body = || Body { content_type: ContentType::Protobuf.mime(), gzip: false, bytes: bytes.clone() };
         let answer: ChunkAnswer = collector.post(&url, body).await?.answer;
-        report.chunks += 1;
-        report.duplicate_chunks += u64::from(answer.duplicate);
-        progress.inc(chunk.len() as u64);
+        sent.chunks += 1;
+        sent.duplicate_chunks += u64::from(answer.duplicate);
+        progress.inc(units);
     }
-    if report.chunks == 0 {
+    if sent.chunks == 0 {
         // Nothing could be read: there is no import to finish, only reasons to report.
-        return Ok(());
+        return Ok(sent);
     }
-    let url = collector.url(&format!("v1/imports/{}/finish", report.import_id))?;
-    let bytes = serde_json::json!({ "chunks": report.chunks }).to_string().into_bytes();
+    let url = collector.url(&format!("{path}/finish"))?;
+    let bytes = serde_json::json!({ "chunks": sent.chunks }).to_string().into_bytes();
     let body = || Body { content_type: ContentType::Json.mime(), gzip: false, bytes: bytes.clone() };
     let answer: FinishAnswer = collector.post(&url, body).await?.answer;
-    report.duplicate = answer.duplicate;
-    report.topic = answer.topic;
-    report.end_offsets = answer.end_offsets;
-    Ok(())
+    Ok(Sent { duplicate: answer.duplicate, topic: answer.topic, end_offsets: answer.end_offsets, ..sent })
 }
 
 /// Waits until the jobs have committed `topic` up to `end_offsets` (per partition, the offset after the last record),

@@ -1,21 +1,26 @@
-//! Where view events come from when no player sends them: importers of recorded data, the simulator of viewers, and a
-//! generator for benchmarks.
+//! Where events come from when nobody watches: importers of recorded data, the simulator of players, the [`audience`]
+//! with tastes, and a generator for benchmarks.
 //!
 //! Everything here reaches Marquee as a player would, by HTTP to the collector, and knows nothing of what lies behind
-//! it. The simulator also tells the [`Truth`]: what the numbers must be once everything is processed.
+//! it. Both simulators also tell the [`Truth`]: what the numbers must be once everything is processed.
 
+pub mod audience;
 mod bench_events;
 mod collector;
+mod csv_table;
 mod error;
 #[cfg(test)]
 mod fake_collector;
 mod import;
+mod interaction_client;
+mod interaction_import;
 mod simulator;
 mod waterloo;
 
 pub use bench_events::{BENCH_CONCURRENT_SESSIONS, generate_bench};
 pub use error::SourceError;
 pub use import::{ImportOptions, ImportReport, RefusedLine, import_waterloo, wait_until_committed};
+pub use interaction_import::{InteractionImportReport, import_interactions, import_movielens};
 pub use simulator::{
     Behaviour, DeadLetters, Faults, Outcome, Outcomes, PlannedBatch, PlannedEvent, SessionCounts, SessionPlan,
     SessionTruth, SimulatorSettings, Transport, Truth, plan_session, profile_id, simulate, title_id,

@@ -6,16 +6,15 @@
 //! [`WATERLOO_SESSION_STEP_MS`]: a second import gives the same events.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use csv::{ByteRecord, ReaderBuilder, StringRecord};
 use marquee_events::MAX_EVENTS_PER_BATCH;
 use marquee_events::proto::view_event::Payload;
 use marquee_events::proto::{
     Context, FirstFrame, PlayRequested, RebufferEnd, RebufferStart, Rendition, SessionEnd, ViewEvent, ViewEventBatch,
 };
-use sha2::{Digest, Sha256};
 
+use crate::csv_table::{FileHasher, Table, read_file};
 use crate::{RefusedLine, SourceError};
 
 /// The instant from which sessions are laid out (ms since the epoch): 2018-01-01T00:00:00Z, about when the database was
@@ -89,7 +88,7 @@ pub fn read_waterloo(dir: &Path) -> Result<WaterlooData, SourceError> {
         }
     }
     data.ignored_files = count_ignored(&logs, &listed)?;
-    data.import_id = hasher.import_id();
+    data.import_id = hasher.import_id("waterloo");
     Ok(data)
 }
 
@@ -282,81 +281,6 @@ fn count_ignored(logs: &Path, listed: &[Listed]) -> Result<u64, SourceError> {
         ignored += u64::from(!name.to_str().is_some_and(|name| known.contains(name)));
     }
     Ok(ignored)
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
-    std::fs::read(path).map_err(|source| SourceError::ReadFile { path: path.to_owned(), source })
-}
-
-/// Names and lengths are hashed as well, so that no shift of bytes from one file to the next goes unseen.
-#[derive(Default)]
-struct FileHasher(Sha256);
-
-impl FileHasher {
-    fn add(&mut self, name: &str, contents: &[u8]) {
-        for part in [name.as_bytes(), contents] {
-            self.0.update((part.len() as u64).to_le_bytes());
-            self.0.update(part);
-        }
-    }
-
-    fn import_id(self) -> String {
-        let digest = self.0.finalize();
-        digest.iter().take(16).fold("waterloo-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
-    }
-}
-
-/// The named columns of a CSV file, line by line.
-struct Table<'a, const N: usize> {
-    bytes: &'a [u8],
-    reader: csv::Reader<&'a [u8]>,
-    header_fields: usize,
-    columns: [usize; N],
-    record: ByteRecord,
-}
-
-impl<'a, const N: usize> Table<'a, N> {
-    fn new(path: &Path, bytes: &'a [u8], names: [&'static str; N]) -> Result<Self, SourceError> {
-        // `flexible`: the number of fields is checked here, where the reason can be told in the file's own terms.
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(bytes);
-        let header = reader.byte_headers().map_err(|error| csv_error(path, error))?.clone();
-        let mut columns = [0; N];
-        for (column, name) in columns.iter_mut().zip(names) {
-            *column = header
-                .iter()
-                .position(|field| field.trim_ascii() == name.as_bytes())
-                .ok_or_else(|| SourceError::MissingColumn { path: path.to_owned(), column: name })?;
-        }
-        Ok(Self { bytes, reader, header_fields: header.len(), columns, record: ByteRecord::new() })
-    }
-
-    /// The next line's number in the file and its fields, or the reason why it has none.
-    fn next_line(&mut self) -> Option<(u64, Result<[String; N], String>)> {
-        // Empty lines are skipped, but the reader's position is before them; people count them.
-        let at = self.reader.position().clone();
-        let rest = self.bytes.get(at.byte() as usize..).unwrap_or_default();
-        let empty_lines = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|b| **b == b'\n').count();
-        let line = at.line() + empty_lines as u64;
-        match self.reader.read_byte_record(&mut self.record) {
-            Ok(false) => None,
-            Ok(true) => Some((line, self.fields())),
-            Err(error) => Some((line, Err(error.to_string()))),
-        }
-    }
-
-    fn fields(&self) -> Result<[String; N], String> {
-        let (found, wanted) = (self.record.len(), self.header_fields);
-        if found != wanted {
-            return Err(format!("has {found} fields, the header has {wanted}"));
-        }
-        let record = StringRecord::from_byte_record(self.record.clone()).map_err(|_| "is not UTF-8".to_owned())?;
-        Ok(self.columns.map(|column| record.get(column).unwrap_or_default().trim().to_owned()))
-    }
-}
-
-fn csv_error(path: &Path, error: csv::Error) -> SourceError {
-    let source = std::io::Error::other(error);
-    SourceError::ReadFile { path: PathBuf::from(path), source }
 }
 
 #[cfg(test)]

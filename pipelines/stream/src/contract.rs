@@ -198,6 +198,8 @@ fn headers_and_payloads_come_back(suite: &Suite<'_>) {
     let types = [
         RecordType::ViewEvents(ContentType::Json),
         RecordType::ViewEvents(ContentType::Protobuf),
+        RecordType::Interactions(ContentType::Json),
+        RecordType::Interactions(ContentType::Protobuf),
         RecordType::EndOfInput,
         RecordType::LiveDeltas,
         RecordType::Job,

@@ -23,6 +23,8 @@ pub struct TopicSpec {
 pub enum RecordType {
     /// A batch of one player's view events in this format.
     ViewEvents(ContentType),
+    /// A batch of one profile's interactions in this format.
+    Interactions(ContentType),
     /// No more input will come to this partition: every session closes. Imports end with one in each partition.
     EndOfInput,
     /// A shard's uncommitted minute deltas.
@@ -31,11 +33,15 @@ pub enum RecordType {
     Job,
 }
 
+/// The numbers of view events and of interactions lie this far apart.
+const INTERACTIONS_FROM: u8 = 32;
+
 impl RecordType {
     /// The number in a record's header.
     pub fn number(self) -> u8 {
         match self {
             RecordType::ViewEvents(content_type) => content_type as u8,
+            RecordType::Interactions(content_type) => INTERACTIONS_FROM + content_type as u8,
             RecordType::EndOfInput => 64,
             RecordType::LiveDeltas => 65,
             RecordType::Job => 66,
@@ -48,6 +54,7 @@ impl RecordType {
             64 => Some(RecordType::EndOfInput),
             65 => Some(RecordType::LiveDeltas),
             66 => Some(RecordType::Job),
+            33.. => ContentType::from_number(number - INTERACTIONS_FROM).map(RecordType::Interactions),
             other => ContentType::from_number(other).map(RecordType::ViewEvents),
         }
     }
@@ -254,5 +261,27 @@ impl LogError {
             LogError::Full { .. } | LogError::InUse(_) | LogError::Storage { .. } => ErrorKind::Unavailable,
             LogError::OffsetExpired { .. } | LogError::BeyondEnd { .. } | LogError::Damaged(_) => ErrorKind::Damaged,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_types_have_numbers_of_their_own_for_ever() {
+        let known: Vec<(u8, RecordType)> =
+            (0..=u8::MAX).filter_map(|number| Some((number, RecordType::from_number(number)?))).collect();
+        let expected = [
+            (1, RecordType::ViewEvents(ContentType::Json)),
+            (2, RecordType::ViewEvents(ContentType::Protobuf)),
+            (33, RecordType::Interactions(ContentType::Json)),
+            (34, RecordType::Interactions(ContentType::Protobuf)),
+            (64, RecordType::EndOfInput),
+            (65, RecordType::LiveDeltas),
+            (66, RecordType::Job),
+        ];
+        assert_eq!(known, expected);
+        assert!(known.iter().all(|(number, record_type)| record_type.number() == *number));
     }
 }

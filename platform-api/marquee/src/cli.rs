@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Stream-processing analytics and recommendations for video streaming.
 ///
 /// Player events come in over HTTP, go through a durable log into streaming jobs, and end as quality-of-experience
-/// numbers in a Delta lake, each event counted exactly once.
+/// numbers and recommendation features in a Delta lake, each event counted exactly once. Models are trained on the
+/// lake and serve personalised rows over gRPC.
 #[derive(Debug, Parser)]
 #[command(name = "marquee", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -38,6 +39,26 @@ pub(crate) enum Command {
         #[command(subcommand)]
         source: ImportCommand,
     },
+    /// Fit models on the lake, measure them, and put the result into the registry
+    Train(TrainOptions),
+    /// Measure models on a file of interactions, without a lake
+    Evaluate(EvaluateOptions),
+    /// Every model in the registry, with its figures; the one in service is marked
+    Models {
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a model in service: user side, index and neighbour lists at once
+    Publish {
+        /// As `marquee models` lists it
+        version: String,
+        /// Although it has not shown that it is good enough
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put the model that was in service before back
+    Rollback,
     /// Look into the lake
     Lake {
         #[command(subcommand)]
@@ -70,6 +91,10 @@ pub(crate) struct DemoOptions {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
 
+    /// Real input instead of simulated viewers: a folder with waterloo-sqoe4/ and ml-latest-small/
+    #[arg(long, requires = "once", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
     /// Sessions of a --once round
     #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) sessions: u64,
@@ -89,6 +114,72 @@ pub(crate) enum ImportCommand {
         #[arg(long)]
         json: bool,
     },
+    /// `MovieLens`: films into the catalogue, ratings as interactions, users as profiles
+    Movielens {
+        /// Folder with movies.csv and ratings.csv, or with movies.dat and ratings.dat
+        dir: PathBuf,
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Who watched what and when
+    Interactions {
+        /// CSV with `profile_id,title_id,timestamp_ms[,watched_fraction]`
+        file: PathBuf,
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainOptions {
+    /// The embedding model; its lists of neighbours and popular titles come with it
+    #[arg(default_value = "two-tower")]
+    pub(crate) model: String,
+
+    /// Decides what is random in training
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Put it in service when it is good enough
+    #[arg(long)]
+    pub(crate) publish: bool,
+
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateOptions {
+    /// CSV with `profile_id,title_id,timestamp_ms[,watched_fraction]`, or MovieLens's ratings.csv
+    #[arg(long, value_name = "FILE")]
+    pub(crate) interactions: PathBuf,
+
+    /// What is held out
+    #[arg(long, value_enum, default_value_t = EvaluationProtocol::LeaveOneOut)]
+    pub(crate) protocol: EvaluationProtocol,
+
+    /// Names of models, joined by commas [default: all]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) models: Vec<String>,
+
+    /// Decides what is random in training
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EvaluationProtocol {
+    /// Each profile's last title, ranked among all
+    LeaveOneOut,
+    /// Everything after 90 % of the time
+    TimeSplit,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,11 +4,17 @@
 use std::error::Error;
 use std::fmt;
 
+use marquee_catalogue::CatalogueError;
 use marquee_collector::CollectorError;
+use marquee_dashboards::DashboardsError;
+use marquee_definitions::OnlineError;
 use marquee_events::ErrorKind;
 use marquee_lake::LakeError;
+use marquee_rows_server::RowsError;
 use marquee_sources::SourceError;
+use marquee_store::KeyError;
 use marquee_stream::{LogError, StreamError};
+use marquee_trainer::TrainerError;
 
 /// What a person is told, and the exit code: 2 usage or settings, 3 bad input, 4 a dependency is unavailable, 5 data is
 /// damaged.
@@ -73,4 +79,16 @@ macro_rules! from_errors {
     };
 }
 
-from_errors!(LakeError, LogError, StreamError, SourceError, CollectorError);
+from_errors!(
+    LakeError,
+    LogError,
+    StreamError,
+    SourceError,
+    CollectorError,
+    CatalogueError,
+    KeyError,
+    OnlineError,
+    RowsError,
+    DashboardsError,
+    TrainerError
+);

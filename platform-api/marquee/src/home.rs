@@ -39,16 +39,49 @@ impl Home {
         self.root.join("lake")
     }
 
+    pub(crate) fn catalogue(&self) -> PathBuf {
+        self.root.join("catalogue.sqlite")
+    }
+
+    pub(crate) fn online(&self) -> PathBuf {
+        self.root.join("online")
+    }
+
+    pub(crate) fn models(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
+    pub(crate) fn media(&self) -> PathBuf {
+        self.root.join("media")
+    }
+
+    /// The secret that signs profile tokens.
+    pub(crate) fn profile_token_key(&self) -> PathBuf {
+        self.root.join("profile-token.key")
+    }
+
+    /// The secret that seals tracking and page tokens.
+    pub(crate) fn tracking_key(&self) -> PathBuf {
+        self.root.join("tracking.key")
+    }
+
+    /// Makes the home if need be.
+    pub(crate) fn make(&self) -> Result<(), Failure> {
+        fs::create_dir_all(&self.root).map_err(|e| self.denied(&e))
+    }
+
+    fn denied(&self, error: &std::io::Error) -> Failure {
+        Failure::unavailable(format!(
+            "cannot write to home {}: {error}; choose another with --home DIR",
+            self.root.display()
+        ))
+    }
+
     /// Makes the home if need be and takes it for this process.
     pub(crate) fn lock(&self) -> Result<HomeLock, Failure> {
         let path = self.root.join("lock");
-        let denied = |e: std::io::Error| {
-            Failure::unavailable(format!(
-                "cannot write to home {}: {e}; choose another with --home DIR",
-                self.root.display()
-            ))
-        };
-        fs::create_dir_all(&self.root).map_err(denied)?;
+        let denied = |e: std::io::Error| self.denied(&e);
+        self.make()?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(denied)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {

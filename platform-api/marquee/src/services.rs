@@ -1,4 +1,4 @@
-//! The services of one process: log, lake, jobs and collector on one home.
+//! The services of one process on one home: log, lake, jobs and collector; and pages and dashboards where they are wanted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use marquee_collector::{Collector, CollectorError, CollectorSettings, Progress};
 use marquee_events::Clock;
-use marquee_jobs::{IMPORT_TOPIC, LIVE_TOPIC, PLAYBACK_TOPIC};
+use marquee_dashboards::DashboardsSettings;
+use marquee_jobs::{INTERACTIONS_IMPORT_TOPIC, INTERACTIONS_TOPIC, IMPORT_TOPIC, LIVE_TOPIC, PLAYBACK_TOPIC};
 use marquee_lake::DurableLocalStore;
 use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
@@ -17,8 +18,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::dashboards::{Browser, BrowserParts};
 use crate::failure::Failure;
 use crate::home::{Home, HomeLock};
+use crate::recommend::{Recommend, RecommendStores};
 use crate::settings::{LogAdapter, Settings};
 
 /// Live deltas repeat what the lake has soon after: an hour is plenty (ms).
@@ -30,12 +33,24 @@ const MAX_WAITING_BYTES: usize = 128 << 20;
 /// How often old segments of the log are looked for.
 const RETENTION_CHECK: Duration = Duration::from_secs(60);
 
+/// Which services a command needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Collector and jobs: what an import needs.
+    Ingest,
+    /// Pages and dashboards, too.
+    Everything,
+}
+
 /// Services at work.
 pub(crate) struct Services {
     pub(crate) log: Arc<dyn PartitionLog>,
     pub(crate) lake: Arc<DeltaLake>,
     pub(crate) collector: Arc<Collector>,
     pub(crate) address: SocketAddr,
+    /// With [`Scope::Everything`].
+    pub(crate) recommend: Option<Recommend>,
+    pub(crate) browser: Option<Browser>,
     runtime: Runtime,
     stop_collector: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), CollectorError>>,
@@ -52,25 +67,27 @@ impl Progress for CommittedOffsets {
 }
 
 impl Services {
-    /// Starts everything; returns when the collector listens.
+    /// Starts what is in the scope; returns when it listens. `clock_speed` is the clock's, for players in a browser.
     pub(crate) fn start(
         handle: &tokio::runtime::Handle,
         settings: &Settings,
         clock: Arc<dyn Clock>,
+        clock_speed: f64,
+        scope: Scope,
     ) -> Result<Self, Failure> {
         let home = Home::new(&settings.home)?;
         let mut lock = home.lock()?;
-        let listener = handle.block_on(TcpListener::bind(settings.collector.listen)).map_err(|e| {
-            Failure::unavailable(format!(
-                "the collector cannot listen on {}: {e}; choose another address with MARQUEE_COLLECTOR__LISTEN",
-                settings.collector.listen
-            ))
-        })?;
-        let address =
-            listener.local_addr().map_err(|e| Failure::unavailable(format!("the collector has no address: {e}")))?;
+        let (listener, address) = bind(handle, "collector", settings.collector.listen)?;
+        // Bound before anything is opened, like the collector: a port in use is told at once.
+        let browser_listener = match scope {
+            Scope::Ingest => None,
+            Scope::Everything => Some(bind(handle, "dashboards", settings.dashboards.listen)?),
+        };
         let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
         let lake = Arc::new(handle.block_on(DeltaLake::open(&home.lake(), clock.clone(), options))?);
         let log = open_log(&home, settings)?;
+        let stores = RecommendStores::open(handle, &home)?;
+        let jobs = marquee_jobs::all(&stores.online, &stores.title_genres());
         let env = RuntimeEnv {
             log: log.clone(),
             lake: lake.clone(),
@@ -87,13 +104,20 @@ impl Services {
             live_topic: Some(LIVE_TOPIC.to_owned()),
             write_threads: settings.jobs.write_threads,
         };
-        let runtime = Runtime::start(&env, &runtime_settings, &marquee_jobs::all())?;
+        let runtime = Runtime::start(&env, &runtime_settings, &jobs)?;
         let progress = runtime.progress();
+        let mut allowed_origins = settings.collector.allowed_origins.clone();
+        if let Some((_, dashboards)) = &browser_listener {
+            // The viewer's player posts its events from the dashboards' pages.
+            allowed_origins.extend([format!("http://{dashboards}"), format!("http://localhost:{}", dashboards.port())]);
+        }
         let collector_settings = CollectorSettings {
             topic: PLAYBACK_TOPIC.to_owned(),
             import_topic: IMPORT_TOPIC.to_owned(),
+            interactions_topic: INTERACTIONS_TOPIC.to_owned(),
+            interactions_import_topic: INTERACTIONS_IMPORT_TOPIC.to_owned(),
             max_body_bytes: settings.collector.max_body_bytes,
-            allowed_origins: settings.collector.allowed_origins.clone(),
+            allowed_origins,
             ..Default::default()
         };
         let offsets = Arc::new(CommittedOffsets(progress));
@@ -103,9 +127,41 @@ impl Services {
             let _ = stopped.await;
         };
         let serving = handle.spawn(collector.clone().serve(listener, shutdown));
-        let stop_retention = keep_retention(log.clone(), runtime.progress(), clock, handle)?;
+        let stop_retention = keep_retention(log.clone(), runtime.progress(), clock.clone(), handle)?;
+        let (mut recommend, mut browser) = (None, None);
+        if let Some((listener, _)) = browser_listener {
+            let started = Recommend::start(handle, settings, &home, stores, lake.clone(), clock.clone())?;
+            let dashboards = DashboardsSettings {
+                collector_url: format!("http://{address}"),
+                media_folder: Some(settings.dashboards.media_folder.clone().unwrap_or_else(|| home.media())),
+                allowed_hosts: settings.dashboards.allowed_hosts.clone(),
+                clock_speed,
+                ..DashboardsSettings::default()
+            };
+            let parts = BrowserParts {
+                lake: lake.clone(),
+                log: log.clone(),
+                catalogue: started.stores.catalogue.clone(),
+                pages: started.client(clock.clone()),
+                clock,
+            };
+            browser = Some(Browser::start(handle, listener, dashboards, parts)?);
+            recommend = Some(started);
+        }
         lock.announce(address)?;
-        Ok(Self { log, lake, collector, address, runtime, stop_collector, serving, stop_retention, _lock: lock })
+        Ok(Self {
+            log,
+            lake,
+            collector,
+            address,
+            recommend,
+            browser,
+            runtime,
+            stop_collector,
+            serving,
+            stop_retention,
+            _lock: lock,
+        })
     }
 
     /// Where players post.
@@ -119,7 +175,10 @@ impl Services {
 
     /// Whether something has stopped by itself; [`stop`](Self::stop) tells why.
     pub(crate) fn has_failed(&self) -> bool {
-        self.runtime.progress().has_failed() || self.serving.is_finished()
+        self.runtime.progress().has_failed()
+            || self.serving.is_finished()
+            || self.recommend.as_ref().is_some_and(Recommend::has_failed)
+            || self.browser.as_ref().is_some_and(Browser::has_failed)
     }
 
     /// Blocks until all that is in the log is in the lake; false when that takes longer than `timeout` or fails.
@@ -132,12 +191,32 @@ impl Services {
         self.stop_retention.store(true, Ordering::Release);
         let _ = self.stop_collector.send(());
         let served = handle.block_on(self.serving);
-        self.runtime.stop()?;
+        let stopped = self.runtime.stop();
+        let browsed = self.browser.map_or(Ok(()), |browser| browser.stop(handle));
+        let recommended = self.recommend.map_or(Ok(()), |recommend| recommend.stop(handle));
+        stopped?;
+        browsed?;
+        recommended?;
         match served {
             Ok(served) => Ok(served?),
             Err(panic) => Err(Failure::internal(format!("the collector ended unexpectedly: {panic}"))),
         }
     }
+}
+
+fn bind(
+    handle: &tokio::runtime::Handle,
+    what: &str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = handle.block_on(TcpListener::bind(address)).map_err(|e| {
+        Failure::unavailable(format!(
+            "the {what} cannot listen on {address}: {e}; choose another address with MARQUEE_{}__LISTEN",
+            what.to_uppercase()
+        ))
+    })?;
+    let bound = listener.local_addr().map_err(|e| Failure::unavailable(format!("the {what} has no address: {e}")))?;
+    Ok((listener, bound))
 }
 
 fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {
@@ -148,9 +227,8 @@ fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, F
         }
     };
     let retention_ms = i64::from(settings.log.retention_hours) * 60 * 60 * 1000;
-    for (name, retention_ms) in
-        [(PLAYBACK_TOPIC, retention_ms), (IMPORT_TOPIC, retention_ms), (LIVE_TOPIC, LIVE_RETENTION_MS)]
-    {
+    let durable = [PLAYBACK_TOPIC, IMPORT_TOPIC, INTERACTIONS_TOPIC, INTERACTIONS_IMPORT_TOPIC];
+    for (name, retention_ms) in durable.map(|name| (name, retention_ms)).into_iter().chain([(LIVE_TOPIC, LIVE_RETENTION_MS)]) {
         let partitions = if name == LIVE_TOPIC { 1 } else { settings.log.partitions };
         log.ensure_topic(&TopicSpec { name: name.to_owned(), partitions, retention_ms })?;
     }

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) log: LogSection,
     pub(crate) jobs: JobsSection,
     pub(crate) lake: LakeSection,
+    pub(crate) rows: RowsSection,
+    pub(crate) dashboards: DashboardsSection,
 }
 
 /// The HTTP entry of events.
@@ -75,6 +77,28 @@ pub(crate) struct LakeSection {
     pub(crate) query_memory_bytes: usize,
 }
 
+/// Pages over gRPC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RowsSection {
+    /// Address to listen on.
+    pub(crate) listen: SocketAddr,
+    /// Origins of web pages that may ask from a browser (grpc-web).
+    pub(crate) allowed_origins: Vec<String>,
+}
+
+/// Live figures, sessions and the viewer in a browser.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DashboardsSection {
+    /// Address to listen on.
+    pub(crate) listen: SocketAddr,
+    /// Names under which browsers may ask, besides those of this machine.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// The folder with the viewer's clip [default: `media` in the home].
+    pub(crate) media_folder: Option<PathBuf>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -87,6 +111,12 @@ impl Default for Settings {
             log: LogSection { adapter: LogAdapter::Embedded, partitions: 4, retention_hours: 7 * 24 },
             jobs: JobsSection { epoch_interval_ms: 30_000, live_interval_ms: 1_000, write_threads: 2 },
             lake: LakeSection { query_memory_bytes: 1 << 30 },
+            rows: RowsSection { listen: SocketAddr::from(([127, 0, 0, 1], 8082)), allowed_origins: Vec::new() },
+            dashboards: DashboardsSection {
+                listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+                allowed_hosts: Vec::new(),
+                media_folder: None,
+            },
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
 
 use crate::cli::Format;
 use crate::failure::Failure;
@@ -52,4 +52,11 @@ fn write_out(bytes: &[u8]) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// The first value of the first column, an integer; `None` for NULL and for no rows.
+pub(crate) fn one_int(rows: &[RecordBatch]) -> Option<i64> {
+    let batch = rows.iter().find(|batch| batch.num_rows() > 0)?;
+    let column = batch.column(0).as_primitive_opt::<Int64Type>()?;
+    column.iter().next().flatten()
 }

@@ -1,7 +1,7 @@
 //! `POST /v1/imports/{import}/chunks/{chunk}` and `POST /v1/imports/{import}/finish`: recorded playback, each chunk
-//! stored at most once however often it is sent.
+//! stored at most once however often it is sent. `/v1/interaction-imports/…` takes recorded interactions alike.
 //!
-//! The ledger of the import topic holds `{import}/{chunk}` for a stored chunk and `{import}/end` for a finished import.
+//! The ledger of an import topic holds `{import}/{chunk}` for a stored chunk and `{import}/end` for a finished import.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use marquee_stream::{LogError, NewRecord, RecordHeader, RecordType, Route};
 use serde::{Deserialize, Serialize};
 
 use crate::body::{self, BodyHead};
+use crate::chunk::BatchRecord;
 use crate::refusal::Refusal;
 use crate::{Collector, chunk};
 
@@ -24,6 +25,29 @@ const MAX_IMPORT_NAME_BYTES: usize = 128;
 
 /// `{"chunks":4294967295}` has 21 bytes; the rest is for white space.
 const MAX_FINISH_BYTES: usize = 1024;
+
+/// What is imported.
+#[derive(Debug, Clone, Copy)]
+enum Imported {
+    Playback,
+    Interactions,
+}
+
+impl Imported {
+    fn topic(self, collector: &Collector) -> &str {
+        match self {
+            Imported::Playback => &collector.settings.import_topic,
+            Imported::Interactions => &collector.settings.interactions_import_topic,
+        }
+    }
+
+    fn batch_record(self) -> BatchRecord {
+        match self {
+            Imported::Playback => chunk::view_events_record,
+            Imported::Interactions => chunk::interactions_record,
+        }
+    }
+}
 
 /// The name of an import, which is good as a part of a ledger key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,9 +83,28 @@ struct ChunkAccepted {
     duplicate: bool,
 }
 
-pub(super) async fn post_chunk(
+pub(super) async fn post_playback_chunk(
     State(collector): State<Arc<Collector>>,
-    Path((import, chunk)): Path<(String, String)>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    post_chunk(&collector, Imported::Playback, path, headers, body).await
+}
+
+pub(super) async fn post_interactions_chunk(
+    State(collector): State<Arc<Collector>>,
+    Path(path): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    post_chunk(&collector, Imported::Interactions, path, headers, body).await
+}
+
+async fn post_chunk(
+    collector: &Arc<Collector>,
+    imported: Imported,
+    (import, chunk): (String, String),
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -74,18 +117,19 @@ pub(super) async fn post_chunk(
         Err(refusal) => return body::refuse(&headers, body, refusal).await,
     };
     let limit_bytes = collector.settings.max_import_chunk_bytes;
-    let received = body::receive(&collector, &head, &headers, body, limit_bytes).await?;
+    let received = body::receive(collector, &head, &headers, body, limit_bytes).await?;
     let received_at_ms = collector.clock.now_ms();
     let max_batch_bytes = collector.settings.max_body_bytes;
     let (parsed, _unpacked) = received
         .unpack(move |unpacked| {
-            let parsed = chunk::parse(unpacked.bytes.clone(), received_at_ms, max_batch_bytes)?;
+            let record = imported.batch_record();
+            let parsed = chunk::parse(unpacked.bytes.clone(), received_at_ms, max_batch_bytes, record)?;
             Ok((parsed, unpacked))
         })
         .await?;
-    check_open(&collector, &import, chunk).await?;
+    check_open(collector, imported, &import, chunk).await?;
     let accepted = parsed.event_count;
-    let topic = &collector.settings.import_topic;
+    let topic = imported.topic(collector);
     let positions = collector.append_once(topic, &import.chunk_key(chunk), parsed.records).await?;
     let duplicate = positions.is_none();
     if !duplicate {
@@ -96,11 +140,16 @@ pub(super) async fn post_chunk(
 
 /// A new chunk behind the end of its import would be late as a whole: that is a mistake of the importer. A chunk that
 /// was stored before may be sent again at any time.
-async fn check_open(collector: &Arc<Collector>, import: &ImportName, chunk: u32) -> Result<(), Refusal> {
+async fn check_open(
+    collector: &Arc<Collector>,
+    imported: Imported,
+    import: &ImportName,
+    chunk: u32,
+) -> Result<(), Refusal> {
     let (chunk_key, end_key) = (import.chunk_key(chunk), import.end_key());
     let closed = collector
         .read_log("reading the import's ledger", move |collector| {
-            let topic = &collector.settings.import_topic;
+            let topic = imported.topic(collector);
             Ok(collector.log.ledger_contains(topic, &end_key)? && !collector.log.ledger_contains(topic, &chunk_key)?)
         })
         .await?;
@@ -125,9 +174,28 @@ struct Finished<'a> {
     end_offsets: Vec<u64>,
 }
 
-pub(super) async fn post_finish(
+pub(super) async fn post_playback_finish(
     State(collector): State<Arc<Collector>>,
     Path(import): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    post_finish(&collector, Imported::Playback, import, headers, body).await
+}
+
+pub(super) async fn post_interactions_finish(
+    State(collector): State<Arc<Collector>>,
+    Path(import): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    post_finish(&collector, Imported::Interactions, import, headers, body).await
+}
+
+async fn post_finish(
+    collector: &Arc<Collector>,
+    imported: Imported,
+    import: String,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -136,22 +204,22 @@ pub(super) async fn post_finish(
         Ok(parsed) => parsed,
         Err(refusal) => return body::refuse(&headers, body, refusal).await,
     };
-    let received = body::receive(&collector, &head, &headers, body, MAX_FINISH_BYTES).await?;
+    let received = body::receive(collector, &head, &headers, body, MAX_FINISH_BYTES).await?;
     let received_at_ms = collector.clock.now_ms();
     let finish = received.unpack(|unpacked| parse_finish(&unpacked.bytes)).await?;
 
     let asked = import.clone();
     let (missing, partitions) = collector
         .read_log("reading the import's ledger", move |collector| {
-            let topic = &collector.settings.import_topic;
-            Ok((first_missing(collector, &asked, finish.chunks)?, collector.log.partitions(topic)?))
+            let topic = imported.topic(collector);
+            Ok((first_missing(collector, topic, &asked, finish.chunks)?, collector.log.partitions(topic)?))
         })
         .await?;
     if let Some(chunk) = missing {
         return Err(Refusal::Conflict { problem: format!("chunk {chunk} of import `{}` is not stored", import.0) });
     }
 
-    let topic = &collector.settings.import_topic;
+    let topic = imported.topic(collector);
     let ends = (0..partitions).map(|partition| end_record(partition, received_at_ms)).collect();
     let positions = collector.append_once(topic, &import.end_key(), ends).await?;
     let duplicate = positions.is_none();
@@ -159,7 +227,7 @@ pub(super) async fn post_finish(
         positions.sort_unstable_by_key(|position| position.partition);
         positions.iter().map(|position| position.offset + 1).collect()
     } else {
-        let read = |collector: &Collector| collector.end_offsets(&collector.settings.import_topic);
+        let read = move |collector: &Collector| collector.end_offsets(imported.topic(collector));
         collector.read_log("reading the ends of the log", read).await?
     };
     Ok(Json(Finished { duplicate, topic, end_offsets }).into_response())
@@ -177,9 +245,14 @@ fn parse_finish(bytes: &[u8]) -> Result<Finish, Refusal> {
 }
 
 /// The first of the chunks 0..`chunks` that is not stored. Stops there, so a made-up count costs nothing.
-fn first_missing(collector: &Collector, import: &ImportName, chunks: u32) -> Result<Option<u32>, LogError> {
+fn first_missing(
+    collector: &Collector,
+    topic: &str,
+    import: &ImportName,
+    chunks: u32,
+) -> Result<Option<u32>, LogError> {
     for chunk in 0..chunks {
-        if !collector.log.ledger_contains(&collector.settings.import_topic, &import.chunk_key(chunk))? {
+        if !collector.log.ledger_contains(topic, &import.chunk_key(chunk))? {
             return Ok(Some(chunk));
         }
     }

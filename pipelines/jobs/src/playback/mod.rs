@@ -85,13 +85,13 @@ impl Job for Playback {
 }
 
 /// UTC date of an instant (ms since the epoch) as `YYYY-MM-DD`; instants that no calendar has fall on its edges.
-fn date_of(ms: i64) -> String {
+pub(crate) fn date_of(ms: i64) -> String {
     let instant = chrono::DateTime::from_timestamp_millis(ms).unwrap_or(chrono::DateTime::UNIX_EPOCH);
     instant.format("%Y-%m-%d").to_string()
 }
 
 /// A UTC timestamp column of instants in ms since the epoch.
-fn timestamps(ms: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+pub(crate) fn timestamps(ms: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     let micros = ms.map(|ms| ms.map(|ms| ms.saturating_mul(1000)));
     Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }

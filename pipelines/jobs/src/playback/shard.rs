@@ -431,16 +431,18 @@ impl ShardState for PlaybackShard {
                     }),
                 },
                 RecordType::EndOfInput => self.end_of_input(),
-                RecordType::LiveDeltas | RecordType::Job => self.dead_letter(DeadLetter {
-                    offset: record.offset,
-                    index: -1,
-                    event_count: record.header.event_count,
-                    reason: "foreign_record",
-                    detail: format!("a record of type {:?} is none of this topic's", record.header.record_type),
-                    received_at_ms: record.header.received_at_ms,
-                    content_type: "application/octet-stream",
-                    bytes: record.payload.as_ref().into(),
-                }),
+                RecordType::Interactions(_) | RecordType::LiveDeltas | RecordType::Job => {
+                    self.dead_letter(DeadLetter {
+                        offset: record.offset,
+                        index: -1,
+                        event_count: record.header.event_count,
+                        reason: "foreign_record",
+                        detail: format!("a record of type {:?} is none of this topic's", record.header.record_type),
+                        received_at_ms: record.header.received_at_ms,
+                        content_type: "application/octet-stream",
+                        bytes: record.payload.as_ref().into(),
+                    });
+                }
             }
             self.fire_timers();
         }

@@ -47,9 +47,30 @@ pub fn profile_id(number: u32) -> String {
     format!("profile-{number:04}")
 }
 
-/// Whether players with this context have more stalls than others.
-pub(super) fn is_troubled(context: &Context) -> bool {
-    context.cdn == TROUBLED_CDN
+/// Whether players on this CDN have more stalls than others.
+pub(crate) fn is_troubled(cdn: &str) -> bool {
+    cdn == TROUBLED_CDN
+}
+
+/// Every country that viewers live in, with its weight.
+pub(crate) fn countries() -> Vec<(&'static str, u32)> {
+    let mut countries: Vec<(&str, u32)> = Vec::new();
+    for ((country, ..), weight) in PLACES {
+        match countries.iter_mut().find(|(known, _)| *known == country) {
+            Some((_, sum)) => *sum += weight,
+            None => countries.push((country, weight)),
+        }
+    }
+    countries
+}
+
+/// A device with its player and network somewhere in `country`, one of [`countries`]; ids are left empty.
+pub(crate) fn device_context(rng: &mut StdRng, country: &str) -> Context {
+    let near: Vec<_> = PLACES.into_iter().filter(|((known, ..), _)| *known == country).collect();
+    let places = if near.is_empty() { PLACES.to_vec() } else { near };
+    let device = weighted(rng, &DEVICES);
+    let place = weighted(rng, &places);
+    equipped(rng, device, place)
 }
 
 /// The context of session `index` of the run that began at `run_start_ms`. Some viewers reload their player: an odd
@@ -59,26 +80,38 @@ pub(super) fn session_context(settings: &SimulatorSettings, run_start_ms: i64, i
     let reloaded = index % 2 == 1 && chance(&mut generator(settings.seed, index, "reload"), SECOND_INSTANCE);
     let viewer = index - u64::from(reloaded);
     let mut rng = generator(settings.seed, viewer, "context");
-    let (device_type, os, player) = weighted(&mut rng, &DEVICES);
-    let (country, region, isp) = weighted(&mut rng, &PLACES);
+    let device = weighted(&mut rng, &DEVICES);
+    let place = weighted(&mut rng, &PLACES);
     let title = popular(&mut rng, settings.titles);
-    let hls_only = matches!(player, "avplayer" | "hls.js");
+    let profile = rng.random_range(1..=settings.profiles);
     Context {
         session_id: session_id(settings.seed, run_start_ms, viewer),
         player_instance: u8::from(reloaded).to_string(),
-        profile_id: profile_id(rng.random_range(1..=settings.profiles)),
+        profile_id: profile_id(profile),
         title_id: title_id(title),
+        asset_id: format!("asset-{title:04}"),
+        ..equipped(&mut rng, device, place)
+    }
+}
+
+fn equipped(
+    rng: &mut StdRng,
+    (device_type, os, player): (&str, &str, &str),
+    (country, region, isp): (&str, &str, &str),
+) -> Context {
+    let hls_only = matches!(player, "avplayer" | "hls.js");
+    Context {
         device_type: device_type.to_owned(),
         os: os.to_owned(),
         player: player.to_owned(),
-        player_version: pick(&mut rng, &["1.9.2", "2.0.0", "2.1.3"]).to_owned(),
-        app_version: pick(&mut rng, &["7.3.0", "7.4.0", "7.4.1", "8.0.0-beta"]).to_owned(),
+        player_version: pick(rng, &["1.9.2", "2.0.0", "2.1.3"]).to_owned(),
+        app_version: pick(rng, &["7.3.0", "7.4.0", "7.4.1", "8.0.0-beta"]).to_owned(),
         country: country.to_owned(),
         region: region.to_owned(),
         isp: isp.to_owned(),
-        cdn: weighted(&mut rng, &CDNS).to_owned(),
+        cdn: weighted(rng, &CDNS).to_owned(),
         protocol: if hls_only { "hls" } else { "dash" }.to_owned(),
-        asset_id: format!("asset-{title:04}"),
+        ..Context::default()
     }
 }
 
@@ -89,7 +122,7 @@ fn popular(rng: &mut StdRng, titles: u32) -> u32 {
 }
 
 /// Looks like a UUID. The run's beginning is part of it: a demo that is started again has new sessions.
-fn session_id(seed: u64, run_start_ms: i64, viewer: u64) -> String {
+pub(crate) fn session_id(seed: u64, run_start_ms: i64, viewer: u64) -> String {
     let high = mix(mix(seed, run_start_ms as u64), viewer);
     let low = mix(high, viewer);
     format!(

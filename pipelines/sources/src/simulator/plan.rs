@@ -9,8 +9,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::context::{is_troubled, session_context};
-use super::player::{Fate, Played, play};
+use super::player::play;
 use super::random::{chance, generator, log_uniform};
+use super::recorder::{Fate, Played};
 use super::settings::{Faults, SimulatorSettings};
 use super::truth::{DeadLetters, SessionCounts, SessionTruth};
 
@@ -83,26 +84,71 @@ pub struct SessionPlan {
     pub batches: Vec<PlannedBatch>,
 }
 
+/// How players send what they have to say.
+pub(crate) struct Wire<'a> {
+    pub(crate) seed: u64,
+    pub(crate) json_share: f64,
+    pub(crate) gzip_share: f64,
+    pub(crate) flush_interval_ms: i64,
+    pub(crate) faults: &'a Faults,
+}
+
 /// Plans session `index` of the run that begins at `run_start_ms` (ms since the epoch). The run's beginning decides
 /// the session ids and nothing else.
 pub fn plan_session(settings: &SimulatorSettings, run_start_ms: i64, index: u64) -> SessionPlan {
     let context = session_context(settings, run_start_ms, index);
-    let mut rng = generator(settings.seed, index, "wire");
-    let transport = if chance(&mut rng, settings.json_share) { Transport::Json } else { Transport::Protobuf };
-    let gzip = chance(&mut rng, settings.gzip_share);
-    let faults = &settings.faults;
-    let clock_offset_ms = if chance(&mut rng, faults.wrong_clock) {
-        let error_ms = log_uniform(&mut rng, &faults.wrong_clock_ms);
-        if rng.random() { error_ms } else { -error_ms }
-    } else {
-        0
-    };
     let viewer = generator(settings.seed, index, "viewer");
-    let protobuf = transport == Transport::Protobuf;
-    let Played { events, counts_after } = play(settings, viewer, is_troubled(&context), protobuf, &context.cdn);
-    let mut batches = cut(settings.flush_interval_ms, &events, &counts_after);
-    deliver(faults, &mut generator(settings.seed, index, "delivery"), &events, &mut batches);
-    SessionPlan { index, context, clock_offset_ms, transport, gzip, events, batches }
+    let played = play(settings, viewer, is_troubled(&context.cdn), &context.cdn);
+    let wire = Wire {
+        seed: settings.seed,
+        json_share: settings.json_share,
+        gzip_share: settings.gzip_share,
+        flush_interval_ms: settings.flush_interval_ms,
+        faults: &settings.faults,
+    };
+    wire.plan(index, context, played)
+}
+
+impl Wire<'_> {
+    /// How what was played reaches the collector: everything here follows from the seed and `index`.
+    pub(crate) fn plan(&self, index: u64, context: Context, mut played: Played) -> SessionPlan {
+        let mut rng = generator(self.seed, index, "wire");
+        let transport = if chance(&mut rng, self.json_share) { Transport::Json } else { Transport::Protobuf };
+        let gzip = chance(&mut rng, self.gzip_share);
+        let faults = self.faults;
+        let clock_offset_ms = if chance(&mut rng, faults.wrong_clock) {
+            let error_ms = log_uniform(&mut rng, &faults.wrong_clock_ms);
+            if rng.random() { error_ms } else { -error_ms }
+        } else {
+            0
+        };
+        doom(faults, &mut generator(self.seed, index, "doom"), transport, &mut played);
+        let mut batches = cut(self.flush_interval_ms, &played.events, &played.counts_after);
+        deliver(faults, &mut generator(self.seed, index, "delivery"), &played.events, &mut batches);
+        SessionPlan { index, context, clock_offset_ms, transport, gzip, events: played.events, batches }
+    }
+}
+
+/// Puts events after some heartbeats that will end in dead letters and count for nothing.
+fn doom(faults: &Faults, rng: &mut StdRng, transport: Transport, played: &mut Played) {
+    let all = std::mem::take(played);
+    for (event, counts) in all.events.into_iter().zip(all.counts_after) {
+        let mut doomed = Vec::new();
+        if matches!(event.payload, Some(Payload::Heartbeat(_))) {
+            if chance(rng, faults.future_time) {
+                doomed.push(PlannedEvent { fate: Fate::FutureTime, ..event.clone() });
+            }
+            // JSON that names no payload is refused as a whole: only protobuf can carry an event of an unknown kind.
+            if transport == Transport::Protobuf && chance(rng, faults.unknown_payload) {
+                doomed.push(PlannedEvent { fate: Fate::UnknownPayload, payload: None, ..event.clone() });
+            }
+        }
+        for mut event in std::iter::once(event).chain(doomed) {
+            event.sequence = played.events.len() as u64;
+            played.events.push(event);
+            played.counts_after.push(counts);
+        }
+    }
 }
 
 /// Cuts events into batches: one is sent when it has been open for the flush interval, or at once after an end.
@@ -166,7 +212,7 @@ impl SessionPlan {
 
     /// The truth of a session that stops `elapsed_ms` after its beginning, when all that was ready to be sent is sent;
     /// `None` when nothing was.
-    pub(super) fn truth_until(&self, elapsed_ms: i64) -> Option<SessionTruth> {
+    pub(crate) fn truth_until(&self, elapsed_ms: i64) -> Option<SessionTruth> {
         let last = self.batches_until(elapsed_ms).filter(|batch| !batch.deliveries_ms.is_empty()).last()?;
         Some(SessionTruth {
             session_id: self.context.session_id.clone(),
@@ -176,7 +222,7 @@ impl SessionPlan {
     }
 
     /// Events in lost batches of a session that stops `elapsed_ms` after its beginning.
-    pub(super) fn lost_until(&self, elapsed_ms: i64) -> u64 {
+    pub(crate) fn lost_until(&self, elapsed_ms: i64) -> u64 {
         self.batches_until(elapsed_ms)
             .filter(|batch| batch.deliveries_ms.is_empty())
             .map(|batch| batch.events.len() as u64)
@@ -188,7 +234,7 @@ impl SessionPlan {
     }
 
     /// Events of a batch that end in dead letters.
-    pub(super) fn doomed(&self, batch: usize) -> DeadLetters {
+    pub(crate) fn doomed(&self, batch: usize) -> DeadLetters {
         let mut doomed = DeadLetters::default();
         for event in &self.events[self.batches[batch].events.clone()] {
             match event.fate {

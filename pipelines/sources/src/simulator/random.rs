@@ -19,15 +19,15 @@ pub(crate) fn mix(a: u64, b: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-pub(super) fn chance(rng: &mut StdRng, probability: f64) -> bool {
+pub(crate) fn chance(rng: &mut StdRng, probability: f64) -> bool {
     rng.random::<f64>() < probability
 }
 
-pub(super) fn pick<'a>(rng: &mut StdRng, values: &[&'a str]) -> &'a str {
+pub(crate) fn pick<'a>(rng: &mut StdRng, values: &[&'a str]) -> &'a str {
     values[rng.random_range(0..values.len())]
 }
 
-pub(super) fn weighted<T: Copy>(rng: &mut StdRng, values: &[(T, u32)]) -> T {
+pub(crate) fn weighted<T: Copy>(rng: &mut StdRng, values: &[(T, u32)]) -> T {
     let total: u32 = values.iter().map(|(_, weight)| weight).sum();
     let mut at = rng.random_range(0..total);
     for (value, weight) in values {
@@ -40,19 +40,24 @@ pub(super) fn weighted<T: Copy>(rng: &mut StdRng, values: &[(T, u32)]) -> T {
 }
 
 /// Exponential with this mean.
-pub(super) fn exponential(rng: &mut StdRng, mean: f64) -> f64 {
+pub(crate) fn exponential(rng: &mut StdRng, mean: f64) -> f64 {
     -mean * (1.0 - rng.random::<f64>()).ln()
 }
 
-/// Log-normal with this median (Box and Muller's transform).
-pub(super) fn log_normal(rng: &mut StdRng, median: f64, sigma: f64) -> f64 {
+/// Standard normal (Box and Muller's transform).
+pub(crate) fn normal(rng: &mut StdRng) -> f64 {
     let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
     let angle = std::f64::consts::TAU * rng.random::<f64>();
-    median * (sigma * radius * angle.cos()).exp()
+    radius * angle.cos()
+}
+
+/// Log-normal with this median.
+pub(crate) fn log_normal(rng: &mut StdRng, median: f64, sigma: f64) -> f64 {
+    median * (sigma * normal(rng)).exp()
 }
 
 /// Log-uniform within a range of positive numbers.
-pub(super) fn log_uniform(rng: &mut StdRng, range: &RangeInclusive<i64>) -> i64 {
+pub(crate) fn log_uniform(rng: &mut StdRng, range: &RangeInclusive<i64>) -> i64 {
     let (low, high) = ((*range.start() as f64).ln(), (*range.end() as f64).ln());
     let value = (low + (high - low) * rng.random::<f64>()).exp().round() as i64;
     value.clamp(*range.start(), *range.end())

@@ -156,8 +156,8 @@ impl SimulatorSettings {
                 duplicate_after_ms: 20..=3_000,
                 reordered: 0.03,
                 lost: 0.03,
-                future_time: 0.004,
-                unknown_payload: 0.004,
+                future_time: 0.01,
+                unknown_payload: 0.01,
             },
         }
     }
@@ -183,7 +183,7 @@ impl SimulatorSettings {
     /// Refuses what cannot be simulated.
     pub(crate) fn check(&self) -> Result<(), SourceError> {
         let refuse = |setting, problem: String| Err(SourceError::Settings { setting, problem });
-        let (b, f) = (&self.behaviour, &self.faults);
+        let b = &self.behaviour;
         for (setting, value) in [
             ("concurrent_sessions", self.concurrent_sessions as i64),
             ("concurrent_requests", self.concurrent_requests as i64),
@@ -209,13 +209,8 @@ impl SimulatorSettings {
             ("pause_ms", &b.pause_ms),
             ("ad_ms", &b.ad_ms),
             ("background_ms", &b.background_ms),
-            ("wrong_clock_ms", &f.wrong_clock_ms),
-            ("late_ms", &f.late_ms),
-            ("duplicate_after_ms", &f.duplicate_after_ms),
         ] {
-            if range.is_empty() || *range.start() < 1 {
-                return refuse(setting, format!("{range:?} is no range of positive lengths"));
-            }
+            check_lengths(setting, range)?;
         }
         for (setting, value) in [
             ("json_share", self.json_share),
@@ -233,18 +228,49 @@ impl SimulatorSettings {
             ("background", b.background),
             ("rendition_switch", b.rendition_switch),
             ("survived_error", b.survived_error),
-            ("wrong_clock", f.wrong_clock),
-            ("late", f.late),
-            ("duplicated", f.duplicated),
-            ("reordered", f.reordered),
-            ("lost", f.lost),
-            ("future_time", f.future_time),
-            ("unknown_payload", f.unknown_payload),
         ] {
-            if !(0.0..=1.0).contains(&value) {
-                return refuse(setting, format!("{value} is no probability"));
-            }
+            check_probability(setting, value)?;
+        }
+        self.faults.check()
+    }
+}
+
+impl Faults {
+    /// Refuses what cannot be simulated.
+    pub(crate) fn check(&self) -> Result<(), SourceError> {
+        for (setting, range) in [
+            ("wrong_clock_ms", &self.wrong_clock_ms),
+            ("late_ms", &self.late_ms),
+            ("duplicate_after_ms", &self.duplicate_after_ms),
+        ] {
+            check_lengths(setting, range)?;
+        }
+        for (setting, value) in [
+            ("wrong_clock", self.wrong_clock),
+            ("late", self.late),
+            ("duplicated", self.duplicated),
+            ("reordered", self.reordered),
+            ("lost", self.lost),
+            ("future_time", self.future_time),
+            ("unknown_payload", self.unknown_payload),
+        ] {
+            check_probability(setting, value)?;
         }
         Ok(())
     }
+}
+
+fn check_lengths(setting: &'static str, range: &RangeInclusive<i64>) -> Result<(), SourceError> {
+    if range.is_empty() || *range.start() < 1 {
+        let problem = format!("{range:?} is no range of positive lengths");
+        return Err(SourceError::Settings { setting, problem });
+    }
+    Ok(())
+}
+
+pub(crate) fn check_probability(setting: &'static str, value: f64) -> Result<(), SourceError> {
+    if !(0.0..=1.0).contains(&value) {
+        return Err(SourceError::Settings { setting, problem: format!("{value} is no probability") });
+    }
+    Ok(())
 }

@@ -221,7 +221,7 @@ proptest! {
 }
 
 /// Compares all that a collector can know with the truth that the simulator told.
-fn compare(told: &Truth, received: &[Seen]) {
+pub(crate) fn compare(told: &Truth, received: &[Seen]) {
     let expected = Truth { lost_events: told.lost_events, unsure_attempts: 0, ..recompute(received) };
     assert_eq!(*told, expected);
     assert_eq!(told.events_sent, told.distinct_events + told.duplicates + told.dead_letters.total());

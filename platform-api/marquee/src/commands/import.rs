@@ -1,23 +1,35 @@
 //! `marquee import`: real data through the collector of the running services, or of services started for that time.
 
+use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::AsArray as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use marquee_catalogue::movielens::read_titles;
+use marquee_catalogue::{Catalogue as _, Maturity, Profile};
 use marquee_events::SystemClock;
-use marquee_sources::{ImportOptions, ImportReport, import_waterloo, read_waterloo, wait_until_committed};
+use marquee_lake_delta::{DeltaLake, LakeOptions};
+use marquee_sources::{
+    ImportOptions, ImportReport, InteractionImportReport, RefusedLine, import_interactions, import_movielens,
+    import_waterloo, read_waterloo, wait_until_committed,
+};
+use marquee_store::SqliteCatalogue;
 
 use crate::commands::up::until_signal_or;
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::services::Services;
+use crate::services::{Scope, Services};
 use crate::settings::Settings;
 use crate::tables_output::print_json;
 
 /// Services that run for one import end their epochs this often (ms): its end should not wait half a minute.
 const EPOCH_MS: u32 = 2_000;
+
+/// Refused lines that people see; programs get them all.
+const REFUSED_SHOWN: usize = 20;
 
 /// The jobs need seconds for what an import sends; after this they are stuck.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(600);
@@ -30,28 +42,7 @@ pub(crate) fn waterloo(
 ) -> Result<(), Failure> {
     // Bad input is told before anything is started.
     read_waterloo(dir)?;
-    let home = Home::new(&settings.home)?;
-    let report = if let Some(address) = home.running_collector() {
-        runtime.block_on(send(dir, &format!("http://{address}")))?
-    } else {
-        let mut settings = settings.clone();
-        settings.collector.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        settings.jobs.epoch_interval_ms = settings.jobs.epoch_interval_ms.min(EPOCH_MS);
-        let services = Services::start(runtime.handle(), &settings, Arc::new(SystemClock::default()))?;
-        let url = services.url();
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                report = send(dir, &url) => Some(report),
-                _ = until_signal_or(|| services.has_failed()) => None,
-            }
-        });
-        // The cause of a failed job is what matters, not that the importer waited for it.
-        services.stop(runtime.handle())?;
-        match outcome {
-            Some(report) => report?,
-            None => return Err(Failure::unavailable("the import was stopped before its end: run it again to go on")),
-        }
-    };
+    let report = with_collector(runtime, settings, |collector| send_waterloo(dir.to_owned(), collector))?;
     if json {
         print_json(&report)?;
     } else {
@@ -63,16 +54,151 @@ pub(crate) fn waterloo(
     Ok(())
 }
 
-async fn send(dir: &Path, collector: &str) -> Result<ImportReport, Failure> {
+pub(crate) fn movielens(
+    runtime: &tokio::runtime::Runtime,
+    settings: &Settings,
+    dir: &Path,
+    json: bool,
+) -> Result<(), Failure> {
+    let titles = read_titles(dir)?;
+    let home = Home::new(&settings.home)?;
+    home.make()?;
+    let catalogue = runtime.block_on(SqliteCatalogue::open(&home.catalogue()))?;
+    // Before the ratings: what a title is decides what its ratings say of a taste.
+    runtime.block_on(catalogue.put_titles(titles))?;
+    let report = with_collector(runtime, settings, |collector| send_movielens(dir.to_owned(), collector))?;
+    runtime.block_on(add_profiles(settings, &home, &catalogue))?;
+    finish_interactions(&report, &dir.display().to_string(), json)
+}
+
+pub(crate) fn interactions(
+    runtime: &tokio::runtime::Runtime,
+    settings: &Settings,
+    file: &Path,
+    json: bool,
+) -> Result<(), Failure> {
+    let report = with_collector(runtime, settings, |collector| send_interactions(file.to_owned(), collector))?;
+    finish_interactions(&report, &file.display().to_string(), json)
+}
+
+/// Users of MovieLens are adults somewhere: nothing that is licensed for some countries only is for them.
+async fn add_profiles(settings: &Settings, home: &Home, catalogue: &SqliteCatalogue) -> Result<(), Failure> {
+    let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
+    let lake = DeltaLake::open(&home.lake(), Arc::new(SystemClock::default()), options).await?;
+    let (_, rows) = lake
+        .sql("SELECT DISTINCT profile_id FROM interactions WHERE is_imported AND profile_id LIKE 'ml-%'")
+        .await?;
+    let profile = |profile_id: &str| Profile {
+        display_name: format!("MovieLens {}", profile_id.trim_start_matches("ml-")),
+        profile_id: profile_id.to_owned(),
+        max_maturity: Maturity::Age18,
+        country: String::new(),
+    };
+    let profiles = rows.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).map(profile);
+    Ok(catalogue.put_profiles(profiles.collect()).await?)
+}
+
+/// Sends through the collector that runs on the home, or through services that are started for it.
+pub(crate) fn with_collector<R, F>(
+    runtime: &tokio::runtime::Runtime,
+    settings: &Settings,
+    send: impl FnOnce(String) -> F,
+) -> Result<R, Failure>
+where
+    F: Future<Output = Result<R, Failure>>,
+{
+    let home = Home::new(&settings.home)?;
+    if let Some(address) = home.running_collector() {
+        return runtime.block_on(send(format!("http://{address}")));
+    }
+    let mut settings = settings.clone();
+    settings.collector.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    settings.jobs.epoch_interval_ms = settings.jobs.epoch_interval_ms.min(EPOCH_MS);
+    let clock = Arc::new(SystemClock::default());
+    let services = Services::start(runtime.handle(), &settings, clock, 1.0, Scope::Ingest)?;
+    let sending = send(services.url());
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            report = sending => Some(report),
+            _ = until_signal_or(|| services.has_failed()) => None,
+        }
+    });
+    // The cause of a failed job is what matters, not that the importer waited for it.
+    services.stop(runtime.handle())?;
+    outcome.unwrap_or_else(|| {
+        Err(Failure::unavailable("the import was stopped before its end: run it again to go on"))
+    })
+}
+
+async fn send_waterloo(dir: PathBuf, collector: String) -> Result<ImportReport, Failure> {
     let bar = progress_bar("sending sessions");
-    let report = import_waterloo(dir, collector, &ImportOptions::default(), &bar).await?;
+    let report = import_waterloo(&dir, &collector, &ImportOptions::default(), &bar).await?;
     bar.finish_and_clear();
     if report.chunks > 0 {
-        let bar = progress_bar("into the lake   ");
-        wait_until_committed(collector, &report.topic, &report.end_offsets, COMMIT_DEADLINE, &bar).await?;
-        bar.finish_and_clear();
+        wait(&collector, &report.topic, &report.end_offsets).await?;
     }
     Ok(report)
+}
+
+async fn send_movielens(dir: PathBuf, collector: String) -> Result<InteractionImportReport, Failure> {
+    let bar = progress_bar("sending ratings ");
+    let report = import_movielens(&dir, &collector, &bar).await?;
+    bar.finish_and_clear();
+    if report.chunks > 0 {
+        wait(&collector, &report.topic, &report.end_offsets).await?;
+    }
+    Ok(report)
+}
+
+/// Sends a file of interactions and waits until they are in the lake.
+pub(crate) async fn send_interactions(file: PathBuf, collector: String) -> Result<InteractionImportReport, Failure> {
+    let bar = progress_bar("sending history ");
+    let report = import_interactions(&file, &collector, &bar).await?;
+    bar.finish_and_clear();
+    if report.chunks > 0 {
+        wait(&collector, &report.topic, &report.end_offsets).await?;
+    }
+    Ok(report)
+}
+
+async fn wait(collector: &str, topic: &str, end_offsets: &[u64]) -> Result<(), Failure> {
+    let bar = progress_bar("into the lake   ");
+    wait_until_committed(collector, topic, end_offsets, COMMIT_DEADLINE, &bar).await?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn finish_interactions(report: &InteractionImportReport, input: &str, json: bool) -> Result<(), Failure> {
+    if json {
+        print_json(report)?;
+    } else {
+        if report.duplicate {
+            println!("This import was in the lake already: nothing changed.");
+        }
+        println!(
+            "{} interactions of {} profiles with {} titles are in the lake.",
+            report.interactions, report.profiles, report.titles
+        );
+        print_refused(report.refused_lines, "lines", &report.refused);
+        println!("Try: marquee train --publish");
+    }
+    if report.interactions == 0 {
+        return Err(Failure::bad_input(format!("no line of {input} could be used")));
+    }
+    Ok(())
+}
+
+fn print_refused(count: u64, what: &str, refused: &[RefusedLine]) {
+    if count == 0 {
+        return;
+    }
+    println!("{count} {what} were refused:");
+    for line in refused.iter().take(REFUSED_SHOWN) {
+        println!("  {}:{}: {}", line.file, line.line, line.reason);
+    }
+    if count > REFUSED_SHOWN as u64 {
+        println!("  … and {} more; --json lists more", count - REFUSED_SHOWN as u64);
+    }
 }
 
 fn progress_bar(what: &'static str) -> ProgressBar {
@@ -89,14 +215,6 @@ fn print_report(report: &ImportReport) {
     if report.ignored_files > 0 {
         println!("{} files were left aside: the list of sessions does not name them.", report.ignored_files);
     }
-    if !report.refused.is_empty() {
-        println!("{} sessions were refused:", report.refused.len());
-        for line in report.refused.iter().take(20) {
-            println!("  {}:{}: {}", line.file, line.line, line.reason);
-        }
-        if report.refused.len() > 20 {
-            println!("  … and {} more; --json lists all", report.refused.len() - 20);
-        }
-    }
+    print_refused(report.refused.len() as u64, "sessions", &report.refused);
     println!("Try: marquee lake sql \"SELECT device_type, count(*), avg(rebuffer_ms) FROM sessions GROUP BY 1\"");
 }

@@ -129,15 +129,18 @@ fn there_are_no_drawers_for_odds_and_ends() {
 #[test]
 fn generated_code_is_up_to_date() {
     let events = root().join("pipelines/events");
-    let descriptors = protox::compile(["marquee.events.v1.proto"], [events.join("proto")]).expect("the contract");
-    let out = tempfile::tempdir().expect("a folder");
-    prost_build::Config::new().out_dir(out.path()).compile_fds(descriptors).expect("generated code");
-    let fresh = fs::read_to_string(out.path().join("marquee.events.v1.rs")).expect("a file");
-    let committed = events.join("src/generated/marquee.events.v1.rs");
-    if std::env::var_os("UPDATE_GENERATED").is_some() {
-        fs::write(&committed, &fresh).expect("a file");
+    for package in ["marquee.events.v1", "marquee.interactions.v1"] {
+        let contract = format!("{package}.proto");
+        let descriptors = protox::compile([contract], [events.join("proto")]).expect("the contract");
+        let out = tempfile::tempdir().expect("a folder");
+        prost_build::Config::new().out_dir(out.path()).compile_fds(descriptors).expect("generated code");
+        let fresh = fs::read_to_string(out.path().join(format!("{package}.rs"))).expect("a file");
+        let committed = events.join(format!("src/generated/{package}.rs"));
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            fs::write(&committed, &fresh).expect("a file");
+        }
+        assert!(fs::read_to_string(&committed).expect("a file") == fresh, "run: UPDATE_GENERATED=1 make test");
     }
-    assert!(fs::read_to_string(&committed).expect("a file") == fresh, "run: UPDATE_GENERATED=1 make test");
 }
 
 /// Every `marquee …` and `make …` in the README's code blocks is a command that exists.

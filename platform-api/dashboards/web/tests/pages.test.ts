@@ -1,0 +1,306 @@
+// The pages in a real browser over a real lake: accessible in both themes, right in their numbers, and changed by what
+// is watched.
+import AxeBuilder from '@axe-core/playwright';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Fake, openWindow, startBrowser, startFake } from './fake';
+
+let fake: Fake;
+let browser: Browser;
+
+beforeAll(async () => {
+  [fake, browser] = await Promise.all([startFake(), startBrowser()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  fake?.stop();
+});
+
+/** Runs `body` in a window of its own, which must have had nothing to complain about. */
+async function inWindow(body: (page: Page) => Promise<void>, colorScheme: 'light' | 'dark' = 'light'): Promise<void> {
+  const { context, page, complaints } = await openWindow(browser, fake.url, colorScheme);
+  try {
+    await body(page);
+    expect(complaints).toEqual([]);
+  } finally {
+    await context.close();
+  }
+}
+
+async function until<T>(what: string, ask: () => Promise<T | null | false>, timeoutMs = 20_000): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const found = await ask();
+    if (found !== null && found !== false) return found;
+    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+async function checkAccess(page: Page, what: string): Promise<void> {
+  // Nothing may move while colours are measured.
+  await page.waitForTimeout(700);
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const found = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.target.join(' ')).join(', ')}`);
+  expect(found, what).toEqual([]);
+}
+
+const openRow = async (page: Page): Promise<void> => {
+  await page.goto('/sessions?stalled=true&outcome=played');
+  await page.locator('tbody a').first().click();
+  await page.locator('[data-event]').first().waitFor();
+};
+
+describe.each(['light', 'dark'] as const)('%s', (theme) => {
+  test('axe finds nothing on any page', async () => {
+    await inWindow(async (page) => {
+      await page.goto('/live');
+      await page.locator('canvas').first().waitFor();
+      await page.locator('details summary').first().click();
+      await page.getByRole('button', { name: 'Compare' }).click();
+      await page.locator('[data-compare]').first().waitFor();
+      await checkAccess(page, 'live');
+
+      await page.goto('/sessions');
+      await page.locator('[data-session]').first().waitFor();
+      await checkAccess(page, 'sessions');
+      await openRow(page);
+      await page.locator('details summary').first().click();
+      await checkAccess(page, 'session');
+
+      await page.goto('/viewer');
+      await page.locator('[data-profile]').first().waitFor();
+      await checkAccess(page, 'profiles');
+      await page.goto('/viewer?profile=profile-0002');
+      await page.locator('[data-degraded]').waitFor();
+      await page.locator('[data-title]').first().waitFor();
+      await checkAccess(page, 'viewer, degraded');
+      await page.locator('[data-row=trending_now] [data-title] button').first().click();
+      await page.locator('[data-said=first_frame]').waitFor();
+      await checkAccess(page, 'player');
+      await page.keyboard.press('Escape');
+
+      await page.keyboard.press('?');
+      await page.getByRole('heading', { name: 'How to read these pages' }).waitFor();
+      await checkAccess(page, 'help');
+    }, theme);
+  });
+});
+
+test('the theme can be chosen and stays', async () => {
+  await inWindow(async (page) => {
+    const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    await page.goto('/sessions');
+    const light = await ground();
+    await page.locator('[data-theme-toggle]').click(); // light
+    await page.locator('[data-theme-toggle]').click(); // dark
+    const dark = await ground();
+    expect(dark).not.toBe(light);
+    await page.reload();
+    expect(await ground()).toBe(dark);
+  });
+});
+
+test('every figure on Live equals SQL over the lake for a closed window', async () => {
+  await inWindow(async (page) => {
+    await page.goto('/live?window=20');
+    await page.getByRole('button', { name: 'Compare' }).click();
+    await page.locator('[data-compared]').waitFor();
+    const rows = await page.locator('[data-compare]').evaluateAll((rows) =>
+      rows.map((row) => ({ id: row.getAttribute('data-compare'), live: row.getAttribute('data-live'), sql: row.getAttribute('data-sql') })),
+    );
+    expect(rows.length).toBeGreaterThanOrEqual(15);
+    for (const row of rows) expect(row.live, row.id ?? '').toBe(row.sql);
+    expect(Number(rows.find((row) => row.id === 'attempts')?.live)).toBeGreaterThan(100);
+    expect(await page.locator('[data-compared]').getAttribute('data-compared')).toBe('0');
+  });
+});
+
+test('Live moves, says how old it is, and has a table behind each chart', async () => {
+  await inWindow(async (page) => {
+    await page.goto('/live');
+    const asOf = async () => Number(await page.locator('[data-as-of]').getAttribute('data-as-of'));
+    const first = await until('the first data', async () => (await asOf()) || null);
+    await until('newer data', async () => (await asOf()) > first || null);
+    await expectText(page, '[data-figure=viewers] .value', /^[1-9]\d*$/);
+    await expectText(page, '[data-figure=startup] .value', /^\d+\.\d\d s$/);
+    await expectText(page, '[data-figure=rebuffering] .value', /^\d+\.\d\d %$/);
+    expect(await page.locator('canvas').count()).toBe(5);
+    for (const summary of await page.locator('.charts summary').all()) await summary.click();
+    expect(await page.locator('.charts table').count()).toBe(5);
+    const points = await page.locator('.charts table').first().locator('tbody tr').count();
+    expect(points, 'a point every 5 s for half an hour').toBeGreaterThan(300);
+    await page.getByRole('button', { name: '15 min' }).click();
+    expect(new URL(page.url()).search).toBe('?range=15');
+  });
+});
+
+async function expectText(page: Page, selector: string, pattern: RegExp): Promise<void> {
+  await until(`${selector} like ${pattern}`, async () => pattern.test((await page.locator(selector).textContent()) ?? '') || null);
+}
+
+test('filters are the URL, keys search and help', async () => {
+  await inWindow(async (page) => {
+    await page.goto('/sessions');
+    await page.getByRole('button', { name: /^start failure/ }).click();
+    expect(new URL(page.url()).searchParams.get('outcome')).toBe('start_failure');
+    await until('only failures', async () => {
+      const outcomes = await page.locator('.outcome').allTextContents();
+      return outcomes.length > 0 && outcomes.every((outcome) => outcome.includes('start failure'));
+    });
+    await page.reload();
+    expect(await page.getByRole('button', { name: /^start failure/ }).getAttribute('aria-pressed')).toBe('true');
+
+    await page.goto('/live');
+    await page.keyboard.press('/');
+    await page.locator('[data-search]:focus').waitFor();
+    await page.keyboard.type('profile-0007');
+    await until('only this profile', async () => {
+      const who = await page.locator('tbody td:nth-child(3) div:first-child').allTextContents();
+      return who.length > 0 && who.every((profile) => profile === 'profile-0007');
+    });
+    expect(new URL(page.url()).searchParams.get('search')).toBe('profile-0007');
+    await page.getByRole('button', { name: 'Clear' }).click();
+    await page.getByRole('button', { name: 'Older sessions' }).click();
+    await until('more sessions', async () => (await page.locator('[data-session]').count()) > 60);
+  });
+});
+
+test('a session shows its states and raw events', async () => {
+  await inWindow(async (page) => {
+    await openRow(page);
+    const shown = Number(await page.locator('[data-figure=rebuffer_ms]').getAttribute('data-value'));
+    expect(shown).toBeGreaterThan(0);
+    expect(await page.locator('[data-state=rebuffer]').count()).toBeGreaterThan(0);
+    expect(await page.locator('[data-event=play_requested]').count()).toBe(1);
+    expect(await page.locator('[data-event=heartbeat]').count()).toBe(0);
+    await page.getByLabel('with heartbeats').check();
+    expect(await page.locator('[data-event=heartbeat]').count()).toBeGreaterThan(3);
+    await page.goto('/sessions/nobody');
+    await page.getByText('Not here yet').waitFor();
+  }).catch((error: Error) => {
+    // The browser itself reports the 404 that is meant here.
+    if (!/status of 404/.test(error.message)) throw error;
+  });
+});
+
+test('a profile is found; degraded and children\'s pages say so', async () => {
+  await inWindow(async (page) => {
+    await page.goto('/viewer');
+    await page.locator('[data-profile]').first().waitFor();
+    await page.keyboard.press('/');
+    await page.keyboard.type('degraded');
+    await page.locator('[data-profile=profile-0002]').click();
+    await page.getByText('No model is in service').waitFor();
+    await page.goto('/viewer?profile=profile-0001');
+    await page.getByText('titles up to 7').waitFor();
+    const genres = await page.locator('[data-title] > p:last-child').allTextContents();
+    expect(genres.length).toBeGreaterThan(5);
+    for (const genre of genres) expect(genre).toContain('Animation');
+  });
+});
+
+test('without a clip the Viewer says how to make one', async () => {
+  await inWindow(async (page) => {
+    await page.route('**/api/config', async (route) => {
+      const config = await (await route.fetch()).json();
+      await route.fulfill({ json: { ...config, media: { manifest: null, problem: 'there is no clip: run scripts/make-clip.sh X' } } });
+    });
+    await page.goto('/viewer?profile=profile-0003');
+    await page.getByText('run scripts/make-clip.sh X').waitFor();
+  });
+});
+
+/** The loop: ten seconds of watching, on a line that stops in between. */
+test('watching changes the page, and the session has the startup and rebuffering that were caused', async () => {
+  await inWindow(async (page) => {
+    // What the <video> element itself says, by other means than the reporter.
+    await page.addInitScript(() => {
+      const seen = { clicked: 0, firstFrame: 0, stalls: [] as number[], waiting: 0 };
+      Object.assign(window, { seen });
+      addEventListener('click', (event) => { if ((event.target as Element).closest('[data-title]')) seen.clicked = performance.now(); }, true);
+      document.addEventListener('playing', () => {
+        if (!seen.firstFrame) seen.firstFrame = performance.now();
+        else if (seen.waiting) seen.stalls.push(performance.now() - seen.waiting);
+        seen.waiting = 0;
+      }, true);
+      document.addEventListener('waiting', (event) => {
+        if (seen.firstFrame && !(event.target as HTMLVideoElement).seeking && !seen.waiting) seen.waiting = performance.now();
+      }, true);
+    });
+    // The manifest takes 800 ms, the segment at 6 s does not come for 6 s.
+    await page.route('**/media/demo/main.m3u8', async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, 800));
+      await route.continue();
+    });
+    let held = 0;
+    await page.route('**/segment_003.m4s', async (route) => {
+      held += 1;
+      await new Promise((resolve) => setTimeout(resolve, held === 1 ? 10_000 : 0));
+      await route.continue();
+    });
+    await page.goto('/viewer?profile=profile-0010');
+    const picks = () => page.locator('[data-row=top_picks] [data-title]').evaluateAll((cards) => cards.map((card) => card.getAttribute('data-title')));
+    await page.locator('[data-row=exploration] [data-title]').first().waitFor();
+    const before = await picks();
+    await page.locator('[data-row=exploration] [data-title] button').first().click();
+    await page.locator('[data-said=first_frame]').waitFor();
+    const playhead = () => page.locator('video').evaluate((video: HTMLVideoElement) => video.currentTime);
+    await until('ten seconds are watched', async () => (await playhead()) >= 10, 40_000);
+    const watchedAt = Date.now();
+    await until('a recommendation row changes', async () => JSON.stringify(await picks()) !== JSON.stringify(before));
+    expect(Date.now() - watchedAt).toBeLessThan(5_000);
+    await page.getByText('The page has changed').waitFor();
+
+    const session = await page.locator('video').getAttribute('data-session');
+    await page.getByRole('button', { name: 'Close' }).click();
+    expect(await page.locator('[data-row=continue_watching] [data-title]').count()).toBe(1);
+    const seen = await page.evaluate(() => (window as unknown as { seen: { clicked: number; firstFrame: number; stalls: number[] } }).seen);
+    await page.goto(`/sessions?search=${session}`);
+    await page.locator(`[data-session="${session}"] a`).click();
+    await page.locator('[data-event=session_end]').waitFor();
+    const figure = async (name: string) => Number(await page.locator(`[data-figure=${name}]`).getAttribute('data-value'));
+    const [startup, stalled] = [await figure('startup_ms'), await figure('rebuffer_ms')];
+    expect(startup).toBeGreaterThan(800);
+    expect(Math.abs(startup - (seen.firstFrame - seen.clicked))).toBeLessThan(150);
+    const stalls = seen.stalls.reduce((sum, stall) => sum + stall, 0);
+    expect(stalled).toBeGreaterThan(500);
+    expect(Math.abs(stalled - stalls)).toBeLessThan(150);
+  });
+}, 120_000);
+
+/** `SCREENSHOTS=folder` writes the pictures of the README. */
+test.runIf(process.env['SCREENSHOTS'])('screenshots', async () => {
+  for (const theme of ['light', 'dark'] as const) {
+    const shoot = (page: Page, name: string) => page.screenshot({ path: `${process.env['SCREENSHOTS']}/${name}-${theme}.png` });
+    await inWindow(async (page) => {
+      await page.goto('/live');
+      await until('the first data', async () => Boolean(await page.locator('[data-as-of]').getAttribute('data-as-of')));
+      await page.waitForTimeout(1_500);
+      await shoot(page, 'live');
+      await page.getByRole('button', { name: 'Compare' }).click();
+      await page.locator('[data-compared]').waitFor();
+      await page.locator('[data-compared]').scrollIntoViewIfNeeded();
+      await page.screenshot({ path: `${process.env['SCREENSHOTS']}/live-full-${theme}.png`, fullPage: true });
+      await page.goto('/sessions');
+      await page.locator('[data-session]').first().waitFor();
+      await shoot(page, 'sessions');
+      await openRow(page);
+      await shoot(page, 'session');
+      await page.goto('/viewer');
+      await page.locator('[data-profile]').first().waitFor();
+      await shoot(page, 'profiles');
+      await page.goto('/viewer?profile=profile-0012');
+      await page.locator('[data-title]').first().waitFor();
+      await page.waitForTimeout(500);
+      await shoot(page, 'viewer');
+      await page.locator('[data-row=trending_now] [data-title] button').nth(2).click();
+      await page.locator('[data-said=heartbeat]').first().waitFor();
+      await page.getByText('The page has changed').waitFor();
+      await shoot(page, 'player');
+      await page.getByRole('button', { name: 'Close' }).click();
+      await page.waitForTimeout(800);
+      await shoot(page, 'viewer-changed');
+    }, theme);
+  }
+}, 120_000);

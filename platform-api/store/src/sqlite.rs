@@ -1,0 +1,181 @@
+//! The catalogue in one SQLite file. One connection writes and a few read beside it (write-ahead log); a commit is on
+//! disk before a `put` returns (`synchronous = FULL`).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use marquee_catalogue::{Catalogue, CatalogueError, CatalogueSnapshot, Profile, Title};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, Error, SqliteConnection};
+
+use crate::new_file;
+use crate::sqlite_error::{damaged, from_migration, from_sqlx};
+use crate::sqlite_rows::{ROWS_PER_STATEMENT, profile_of, title_of, upsert_profiles, upsert_titles};
+
+/// The schema, built into the program.
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Connections that read, each with a thread and 2 MB of cache. A profile takes a tenth of a millisecond, so that more
+/// would only wait for the processor.
+const READERS: u32 = 4;
+
+/// How long to wait for another process (a backup, a shell) to let go of the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait for one of our own connections: longer than the largest import holds the one that writes.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Titles and profiles in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteCatalogue {
+    path: PathBuf,
+    /// One connection, so that writers wait in order instead of trying again.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteCatalogue {
+    /// Opens the catalogue in the file `path`, checks it and brings its schema up to date; makes it (mode 0600, and its
+    /// folder) when it is not there. SQLite keeps two more files beside it, of the same mode: `-wal` and `-shm`.
+    ///
+    /// # Errors
+    /// [`CatalogueError::Damaged`] when the file is not what was written, [`CatalogueError::Storage`] when it cannot be
+    /// opened or made.
+    pub async fn open(path: &Path) -> Result<Self, CatalogueError> {
+        let io = |operation| move |error| CatalogueError::Storage { operation, source: Box::new(error) };
+        if !path.try_exists().map_err(io("looking for its file"))? {
+            create(path).await?;
+        }
+        // SQLite would take an empty file for a new database, and a catalogue that was cut off for an empty one.
+        if std::fs::metadata(path).map_err(io("inspecting its file"))?.len() == 0 {
+            return Err(damaged(path, "the file is empty: restore it, or remove it to begin anew".to_owned()));
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        // A local file needs no pings, and its connections do not age.
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+        };
+        let writer =
+            pool(1).connect_with(options.clone()).await.map_err(|error| from_sqlx(path, "opening its file", error))?;
+        check(path, &writer).await?;
+        MIGRATIONS.run(&writer).await.map_err(|error| from_migration(path, error))?;
+        let readers = pool(READERS).connect_lazy_with(options.read_only(true));
+        Ok(Self { path: path.to_owned(), writer, readers })
+    }
+
+    fn failed(&self, operation: &'static str) -> impl Fn(Error) -> CatalogueError + Copy + '_ {
+        move |error| from_sqlx(&self.path, operation, error)
+    }
+}
+
+#[async_trait]
+impl Catalogue for SqliteCatalogue {
+    async fn put_titles(&self, titles: Vec<Title>) -> Result<(), CatalogueError> {
+        titles.iter().try_for_each(Title::validate)?;
+        let failed = self.failed("writing titles");
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut changed = 0;
+        for some in titles.chunks(ROWS_PER_STATEMENT) {
+            let mut statement = upsert_titles(some);
+            // Not kept prepared: the last one of a call has another length each time.
+            let done = statement.build().persistent(false).execute(&mut *transaction).await.map_err(failed)?;
+            changed += done.rows_affected();
+        }
+        if changed > 0 {
+            let grow = sqlx::query("UPDATE titles_version SET version = version + 1");
+            grow.execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn put_profiles(&self, profiles: Vec<Profile>) -> Result<(), CatalogueError> {
+        profiles.iter().try_for_each(Profile::validate)?;
+        let failed = self.failed("writing profiles");
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        for some in profiles.chunks(ROWS_PER_STATEMENT) {
+            let mut statement = upsert_profiles(some);
+            statement.build().persistent(false).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn version(&self) -> Result<u64, CatalogueError> {
+        let mut reader = self.readers.acquire().await.map_err(self.failed("connecting"))?;
+        read_version(&mut reader).await.map_err(self.failed("reading the version of the titles"))
+    }
+
+    async fn snapshot(&self) -> Result<CatalogueSnapshot, CatalogueError> {
+        let failed = self.failed("reading all titles");
+        // A transaction sees one version, whatever is written meanwhile.
+        let mut transaction = self.readers.begin().await.map_err(failed)?;
+        let version = read_version(&mut transaction).await.map_err(failed)?;
+        let titles = sqlx::query("SELECT * FROM titles")
+            .try_map(|row| title_of(&row))
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(CatalogueSnapshot::new(version, titles))
+    }
+
+    async fn profile(&self, profile_id: &str) -> Result<Option<Profile>, CatalogueError> {
+        sqlx::query("SELECT * FROM profiles WHERE profile_id = ?")
+            .bind(profile_id)
+            .try_map(|row| profile_of(&row))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(self.failed("reading a profile"))
+    }
+
+    async fn profiles(&self, search: &str, after: &str, limit: u32) -> Result<Vec<Profile>, CatalogueError> {
+        let query =
+            "SELECT * FROM profiles WHERE profile_id > ? AND instr(search_text, ?) > 0 ORDER BY profile_id LIMIT ?";
+        sqlx::query(query)
+            .bind(after)
+            .bind(search.to_lowercase())
+            .bind(i64::from(limit))
+            .try_map(|row| profile_of(&row))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.failed("listing profiles"))
+    }
+}
+
+/// Makes an empty catalogue at `path`, whole or not at all: a file without its schema is taken for damage.
+async fn create(path: &Path) -> Result<(), CatalogueError> {
+    const OPERATION: &str = "making its file";
+    let io = |error| CatalogueError::Storage { operation: OPERATION, source: Box::new(error) };
+    let file = new_file::begin(path).map_err(io)?;
+    let options = SqliteConnectOptions::new().filename(file.path());
+    let failed = |error| from_sqlx(path, OPERATION, error);
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    MIGRATIONS.run(&mut connection).await.map_err(|error| from_migration(path, error))?;
+    connection.close().await.map_err(failed)?;
+    new_file::finish(file, path).map_err(io)
+}
+
+/// Reads every page once: 30 MB (100,000 profiles) in a fraction of a second.
+async fn check(path: &Path, writer: &SqlitePool) -> Result<(), CatalogueError> {
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(writer)
+        .await
+        .map_err(|error| from_sqlx(path, "checking its file", error))?;
+    if found == "ok" { Ok(()) } else { Err(damaged(path, found)) }
+}
+
+async fn read_version(connection: &mut SqliteConnection) -> Result<u64, Error> {
+    let version: i64 = sqlx::query_scalar("SELECT version FROM titles_version").fetch_one(connection).await?;
+    u64::try_from(version).map_err(|error| Error::Decode(error.into()))
+}
