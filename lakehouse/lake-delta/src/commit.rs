@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use deltalake::DeltaTable;
-use deltalake::checkpoints::create_checkpoint;
+use deltalake::checkpoints::{cleanup_metadata, create_checkpoint};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
 use deltalake::kernel::{Action, Add, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use marquee_events::Clock;
 use marquee_lake::{DataFile, LakeError, ShardEpoch};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::open::{CHECKPOINT_EVERY_COMMITS, open_error};
 use crate::{Cause, OpenTable, TableState};
@@ -232,10 +232,20 @@ fn add(file: &DataFile) -> Add {
     }
 }
 
-/// Spares readers the replay of the whole log. The table is right without it, so a failure is only told.
+/// Spares readers the replay of the whole log, then removes the log files that have expired. The table is right without
+/// either, so a failure is only told.
 async fn checkpoint(table: &OpenTable, snapshot: Option<DeltaTable>) {
     let Some(snapshot) = snapshot else { return };
     if let Err(error) = create_checkpoint(&snapshot, None).await {
         warn!(table = table.spec.name, %error, "no checkpoint was written; the next one is tried in 100 commits");
+        return;
+    }
+    // Removes only files that are past the table's retention and before a checkpoint that is not newer than any file
+    // within it. Their age is by the system's clock, as their times are: an injected clock may run faster.
+    match cleanup_metadata(&snapshot, None).await {
+        Ok(removed) => debug!(table = table.spec.name, removed, "expired log files were removed"),
+        Err(error) => {
+            warn!(table = table.spec.name, %error, "expired log files remain; they are tried again in 100 commits");
+        }
     }
 }

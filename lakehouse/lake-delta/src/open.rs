@@ -23,7 +23,8 @@ use crate::{Cause, OpenTable, TableState, find_cause, one_line};
 /// A checkpoint after so many commits: opening a table reads at most that many commit files (delta-rs's default).
 pub(crate) const CHECKPOINT_EVERY_COMMITS: u64 = 100;
 
-/// How long old commits are kept: a commit every 30 s is 2,880 files a day.
+/// How long log files are kept at least, the same as manifests. Older ones go once a checkpoint stands for them: with a
+/// commit every 30 s there are 2,880 a day.
 const LOG_RETENTION: &str = "interval 7 days";
 
 /// Opens the table below `root`, or makes it.

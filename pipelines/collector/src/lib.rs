@@ -10,7 +10,6 @@ mod budget;
 mod chunk;
 mod connections;
 mod error;
-mod latency;
 mod refusal;
 mod routes;
 mod settings;

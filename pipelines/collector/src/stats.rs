@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use marquee_stream::LatencyHistogram;
 use serde::Serialize;
-
-use crate::latency::Latency;
 
 /// What has happened since the start.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,7 +30,7 @@ pub(crate) struct Metrics {
     accepted_events: AtomicU64,
     /// Indexed by the status less [`FIRST_STATUS`].
     responses: Box<[AtomicU64]>,
-    acknowledge: Latency,
+    acknowledge: LatencyHistogram,
 }
 
 const FIRST_STATUS: u16 = 100;
@@ -42,7 +41,7 @@ impl Default for Metrics {
         Self {
             accepted_events: AtomicU64::new(0),
             responses: (FIRST_STATUS..=LAST_STATUS).map(|_| AtomicU64::new(0)).collect(),
-            acknowledge: Latency::default(),
+            acknowledge: LatencyHistogram::default(),
         }
     }
 }

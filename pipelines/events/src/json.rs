@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::decode::too_many_events;
+use crate::flat_payload::put_together;
 use crate::proto::view_event::Payload;
 use crate::view::CONTEXT_FIELDS;
 use crate::{
@@ -220,41 +221,28 @@ impl<'a> PayloadFields<'a> {
         fn text<'a>(value: &mut Option<Str<'a>>) -> Text<'a> {
             value.take().map(|s| s.0).unwrap_or_default()
         }
-        let payload = match kind {
-            PayloadKind::Rendition => PayloadView::Rendition {
-                representation_id: text(&mut self.representation_id),
-                bitrate_bps: self.bitrate_bps.take().unwrap_or_default(),
-                width: self.width.take().unwrap_or_default(),
-                height: self.height.take().unwrap_or_default(),
-                codec: text(&mut self.codec),
-                cdn: text(&mut self.cdn),
-            },
-            PayloadKind::AdStart => PayloadView::AdStart { ad_id: text(&mut self.ad_id) },
-            PayloadKind::Error => PayloadView::Error {
-                code: text(&mut self.code),
-                fatal: self.fatal.take().unwrap_or_default(),
-                business: self.business.take().unwrap_or_default(),
-            },
-            PayloadKind::Heartbeat => PayloadView::Heartbeat {
-                buffer_ms: self.buffer_ms.take().unwrap_or_default(),
-                throughput_bps: self.throughput_bps.take().unwrap_or_default(),
-                dropped_frames: self.dropped_frames.take().unwrap_or_default(),
-            },
-            PayloadKind::SessionEnd => PayloadView::SessionEnd { reason: text(&mut self.reason) },
-            PayloadKind::PlayRequested => PayloadView::PlayRequested,
-            PayloadKind::FirstFrame => PayloadView::FirstFrame,
-            PayloadKind::RebufferStart => PayloadView::RebufferStart,
-            PayloadKind::RebufferEnd => PayloadView::RebufferEnd,
-            PayloadKind::Pause => PayloadView::Pause,
-            PayloadKind::Resume => PayloadView::Resume,
-            PayloadKind::SeekStart => PayloadView::SeekStart,
-            PayloadKind::SeekEnd => PayloadView::SeekEnd,
-            PayloadKind::AdEnd => PayloadView::AdEnd,
-            PayloadKind::Background => PayloadView::Background,
-            PayloadKind::Foreground => PayloadView::Foreground,
+        fn only<'a>(value: &mut Option<Str<'a>>) -> [Text<'a>; 3] {
+            [text(value), Text::default(), Text::default()]
+        }
+        fn number<T: Into<u64>>(value: &mut Option<T>) -> u64 {
+            value.take().map_or(0, Into::into)
+        }
+        let (texts, numbers) = match kind {
+            PayloadKind::Rendition => (
+                [text(&mut self.representation_id), text(&mut self.codec), text(&mut self.cdn)],
+                [number(&mut self.bitrate_bps), number(&mut self.width), number(&mut self.height)],
+            ),
+            PayloadKind::AdStart => (only(&mut self.ad_id), [0; 3]),
+            PayloadKind::Error => (only(&mut self.code), [number(&mut self.fatal), number(&mut self.business), 0]),
+            PayloadKind::Heartbeat => (
+                Default::default(),
+                [number(&mut self.buffer_ms), number(&mut self.throughput_bps), number(&mut self.dropped_frames)],
+            ),
+            PayloadKind::SessionEnd => (only(&mut self.reason), [0; 3]),
+            _ => Default::default(),
         };
         match self.first_left() {
-            None => Ok(payload),
+            None => Ok(put_together(kind, texts, numbers)),
             Some(field) => Err(format!("payload `{}` has no field `{field}`", kind.name())),
         }
     }

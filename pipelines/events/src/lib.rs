@@ -7,6 +7,7 @@
 mod clock;
 mod decode;
 mod error_kind;
+mod flat_payload;
 pub mod interactions;
 mod json;
 pub mod proto;
@@ -16,6 +17,7 @@ mod view;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use decode::{ContentType, DecodeError, decode};
 pub use error_kind::ErrorKind;
+pub use flat_payload::FlatPayload;
 pub use interactions::{InteractionBatch, decode_interactions, interactions_to_json};
 pub use json::to_json;
 pub use view::{BatchView, CONTEXT_FIELDS, ContextView, EventView, PayloadKind, PayloadView, Text};

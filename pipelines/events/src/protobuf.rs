@@ -1,10 +1,8 @@
 //! A borrowing reader of `marquee.events.v1.ViewEventBatch`. prost would allocate every string of every event; on the
 //! hot path strings stay where they are, in the record. Unknown fields are skipped, as protobuf asks.
 
-use std::borrow::Cow;
-
 use crate::decode::too_many_events;
-use crate::{BatchView, DecodeError, EventView, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView, Text};
+use crate::{BatchView, DecodeError, EventView, FlatPayload, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView, Text};
 
 /// Decodes a batch; strings borrow from `bytes`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
@@ -70,50 +68,21 @@ fn decode_event(bytes: &[u8]) -> Result<EventView<'_>, &'static str> {
 #[expect(clippy::match_same_arms, reason = "one line a payload, as in the contract")]
 fn decode_payload(kind: PayloadKind, bytes: &[u8]) -> Result<PayloadView<'_>, &'static str> {
     let mut reader = Reader { rest: bytes };
-    let mut texts: [Text<'_>; 3] = [Cow::Borrowed(""), Cow::Borrowed(""), Cow::Borrowed("")];
-    let mut numbers = [0_u64; 3];
-    // Which protobuf field goes to which slot: the layouts differ between the few payloads that have fields.
+    let mut payload = FlatPayload { kind, texts: [""; 3], numbers: [0; 3] };
+    let FlatPayload { texts, numbers, .. } = &mut payload;
+    // Which protobuf field goes to which place: the layouts differ between the few payloads that have fields.
     while let Some((number, value)) = reader.field()? {
         match (kind, number) {
-            (PayloadKind::Rendition, 1) => texts[0] = value.text()?,
+            (PayloadKind::Rendition, 1) => texts[0] = value.str()?,
             (PayloadKind::Rendition, 2..=4) => numbers[number as usize - 2] = value.varint()?,
-            (PayloadKind::Rendition, 5 | 6) => texts[number as usize - 4] = value.text()?,
-            (PayloadKind::AdStart | PayloadKind::Error | PayloadKind::SessionEnd, 1) => texts[0] = value.text()?,
+            (PayloadKind::Rendition, 5 | 6) => texts[number as usize - 4] = value.str()?,
+            (PayloadKind::AdStart | PayloadKind::Error | PayloadKind::SessionEnd, 1) => texts[0] = value.str()?,
             (PayloadKind::Error, 2 | 3) => numbers[number as usize - 2] = value.varint()?,
             (PayloadKind::Heartbeat, 1..=3) => numbers[number as usize - 1] = value.varint()?,
             _ => {}
         }
     }
-    let [first, second, third] = texts;
-    Ok(match kind {
-        PayloadKind::PlayRequested => PayloadView::PlayRequested,
-        PayloadKind::FirstFrame => PayloadView::FirstFrame,
-        PayloadKind::RebufferStart => PayloadView::RebufferStart,
-        PayloadKind::RebufferEnd => PayloadView::RebufferEnd,
-        PayloadKind::Pause => PayloadView::Pause,
-        PayloadKind::Resume => PayloadView::Resume,
-        PayloadKind::SeekStart => PayloadView::SeekStart,
-        PayloadKind::SeekEnd => PayloadView::SeekEnd,
-        PayloadKind::Rendition => PayloadView::Rendition {
-            representation_id: first,
-            bitrate_bps: numbers[0],
-            width: numbers[1] as u32,
-            height: numbers[2] as u32,
-            codec: second,
-            cdn: third,
-        },
-        PayloadKind::AdStart => PayloadView::AdStart { ad_id: first },
-        PayloadKind::AdEnd => PayloadView::AdEnd,
-        PayloadKind::Error => PayloadView::Error { code: first, fatal: numbers[0] != 0, business: numbers[1] != 0 },
-        PayloadKind::Heartbeat => PayloadView::Heartbeat {
-            buffer_ms: numbers[0] as u32,
-            throughput_bps: numbers[1],
-            dropped_frames: numbers[2] as u32,
-        },
-        PayloadKind::Background => PayloadView::Background,
-        PayloadKind::Foreground => PayloadView::Foreground,
-        PayloadKind::SessionEnd => PayloadView::SessionEnd { reason: first },
-    })
+    Ok(payload.view())
 }
 
 enum Value<'a> {
@@ -124,8 +93,12 @@ enum Value<'a> {
 
 impl<'a> Value<'a> {
     fn text(self) -> Result<Text<'a>, &'static str> {
+        self.str().map(Text::Borrowed)
+    }
+
+    fn str(self) -> Result<&'a str, &'static str> {
         let Value::Bytes(bytes) = self else { return Err(WRONG_WIRE_TYPE) };
-        std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| "has a string that is not UTF-8")
+        std::str::from_utf8(bytes).map_err(|_| "has a string that is not UTF-8")
     }
 
     fn varint(self) -> Result<u64, &'static str> {

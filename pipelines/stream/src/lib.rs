@@ -20,7 +20,7 @@ mod write_pool;
 
 pub use error::StreamError;
 pub use job::{Frozen, Job, ShardId, ShardState};
-pub use latency::LatencyHistogram;
+pub use latency::{LatencyHistogram, LatencySnapshot};
 pub use log::{
     LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, TopicSpec, partition_of,
 };

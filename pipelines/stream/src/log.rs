@@ -210,7 +210,8 @@ pub enum LogError {
     },
     /// The offset was dropped by retention.
     #[error(
-        "offset {offset} of {topic}/{partition} has expired, the log starts at {start}: raise the topic's retention, or restore the log from a copy"
+        "offset {offset} of {topic}/{partition} has expired, the log starts at {start}: restore the log from a copy, and \
+         raise the topic's retention before it happens again"
     )]
     OffsetExpired {
         /// The topic.
@@ -224,7 +225,8 @@ pub enum LogError {
     },
     /// The offset lies beyond the end: the log lost records, or belongs to another lake.
     #[error(
-        "offset {offset} of {topic}/{partition} lies beyond the log's end {end}: this log is not the one that the lake was written from"
+        "offset {offset} of {topic}/{partition} lies beyond the log's end {end}: this log is not the one that the lake was \
+         written from; start with that one, or restore it from a copy"
     )]
     BeyondEnd {
         /// The topic.

@@ -8,7 +8,7 @@
 //! The committer adds 5. (the tables) and 6. (publish, mark done). Steps 2 to 4 run on the write pool while the shard goes on reading; the next
 //! freeze waits for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use marquee_lake::tables;
 
 use crate::committer::{self, CommitContext, Decided};
@@ -38,6 +39,10 @@ const MAX_UNDONE: u64 = 8;
 
 /// Vacuum may take files older than its retention for orphans; an epoch must be far faster (ms).
 const MAX_EPOCH_MS: i64 = 10 * 60 * 1000;
+
+/// Final live deltas that may wait for a log that is full. Their epochs do not depend on them, so past this the oldest
+/// are dropped: no more memory for a log that refuses everything for so many epochs.
+const MAX_WAITING_FINALS: usize = 8;
 
 /// How often an old snapshot or manifest is looked for: every so many epochs.
 const CLEAN_UP_EVERY: u64 = 50;
@@ -66,9 +71,21 @@ struct Position {
     last_epochs: BTreeMap<String, u64>,
     epoch_started_ms: i64,
     live_published_ms: i64,
-    /// Arrival times and counts of the records that the live view has not seen.
-    unpublished: Vec<(i64, u32)>,
+    /// Arrivals of the records that the live view has not seen, those of `waiting_finals` apart.
+    unpublished: Arrivals,
+    /// What the log was too full for, oldest first. A final record is never told again, and one that comes after a newer
+    /// epoch's would make that one void: nothing newer is published before these.
+    waiting_finals: VecDeque<FinalDeltas>,
     changed: bool,
+}
+
+/// Arrival times (ms since the epoch) and counts of events.
+type Arrivals = Vec<(i64, u32)>;
+
+/// The final live deltas of an epoch, and the arrivals that they make visible.
+struct FinalDeltas {
+    payload: Bytes,
+    arrivals: Arrivals,
 }
 
 type InFlight = Receiver<Result<(), StreamError>>;
@@ -139,6 +156,12 @@ impl Shard {
         if !self.runtime.has_failed() {
             let mut last = Some(self.freeze(state.as_mut(), &mut at, &io, true)?);
             self.finish(&mut last)?;
+            if let Some(topic) = &self.settings.live_topic
+                && !self.publish_finals(topic, &mut at)?
+            {
+                let epochs = at.waiting_finals.len();
+                tracing::warn!(shard = %self.id, epochs, "the log stays full: the live view lacks their final deltas");
+            }
         }
         Ok(())
     }
@@ -222,6 +245,7 @@ impl Shard {
             epoch_started_ms: now_ms,
             live_published_ms: now_ms,
             unpublished: Vec::new(),
+            waiting_finals: VecDeque::new(),
             changed: false,
         }
     }
@@ -250,33 +274,49 @@ impl Shard {
     fn publish_due(&self, state: &mut dyn ShardState, at: &mut Position) -> Result<(), StreamError> {
         let Some(topic) = &self.settings.live_topic else { return Ok(()) };
         let now_ms = self.clock.now_ms();
-        if now_ms - at.live_published_ms < self.settings.live_interval_ms {
+        if !self.publish_finals(topic, at)? || now_ms - at.live_published_ms < self.settings.live_interval_ms {
             return Ok(());
         }
         at.live_published_ms = now_ms;
-        match state.live(at.epoch + 1) {
-            Some(payload) => self.publish(topic, payload, at),
-            None => Ok(()),
+        if let Some(payload) = state.live(at.epoch + 1)
+            && self.publish(topic, payload.into())?
+        {
+            self.record_freshness(std::mem::take(&mut at.unpublished));
         }
+        Ok(())
     }
 
-    fn publish(&self, topic: &str, payload: Vec<u8>, at: &mut Position) -> Result<(), StreamError> {
+    /// Publishes the final deltas that wait, in order; whether none is left.
+    fn publish_finals(&self, topic: &str, at: &mut Position) -> Result<bool, StreamError> {
+        while let Some(oldest) = at.waiting_finals.pop_front() {
+            if !self.publish(topic, oldest.payload.clone())? {
+                at.waiting_finals.push_front(oldest);
+                return Ok(false);
+            }
+            self.record_freshness(oldest.arrivals);
+        }
+        Ok(true)
+    }
+
+    /// Appends to the live topic; whether the log took it. What is not final is simply told again later.
+    fn publish(&self, topic: &str, payload: Bytes) -> Result<bool, StreamError> {
         let header =
             RecordHeader { record_type: RecordType::LiveDeltas, received_at_ms: self.clock.now_ms(), event_count: 0 };
         let route = Route::Key(self.id.to_string().into_bytes().into());
-        let record = NewRecord { route, header, payload: payload.into() };
+        let record = NewRecord { route, header, payload };
         match self.commit.handle.block_on(self.commit.log.append(topic, vec![record])) {
-            Ok(_) => {}
-            // The live view is repeated a second later; the epochs do not depend on it.
-            Err(LogError::Full { .. }) => return Ok(()),
-            Err(error) => return Err(self.log_error(error)),
+            Ok(_) => Ok(true),
+            Err(LogError::Full { .. }) => Ok(false),
+            Err(error) => Err(self.log_error(error)),
         }
+    }
+
+    fn record_freshness(&self, arrivals: Arrivals) {
         let visible_ms = self.clock.now_ms();
-        for (received_at_ms, events) in at.unpublished.drain(..) {
-            let micros = (visible_ms - received_at_ms).max(0) as u64 * 1000;
-            self.runtime.freshness.record_many(micros, u64::from(events));
+        for (received_at_ms, events) in arrivals {
+            let waited = Duration::from_millis((visible_ms - received_at_ms).max(0) as u64);
+            self.runtime.freshness.record_many(waited, u64::from(events));
         }
-        Ok(())
     }
 
     /// Step 1; steps 2 to 4 are handed to the pool.
@@ -292,7 +332,12 @@ impl Shard {
         let frozen_at_ms = self.clock.now_ms();
         let mut frozen = state.freeze(epoch, last, io)?;
         if let (Some(topic), Some(payload)) = (&self.settings.live_topic, frozen.live.take()) {
-            self.publish(topic, payload, at)?;
+            let arrivals = std::mem::take(&mut at.unpublished);
+            at.waiting_finals.push_back(FinalDeltas { payload: payload.into(), arrivals });
+            if !self.publish_finals(topic, at)? && at.waiting_finals.len() > MAX_WAITING_FINALS {
+                at.waiting_finals.pop_front();
+                tracing::warn!(shard = %self.id, "the log stays full: the live view lacks an epoch's final deltas");
+            }
         }
         let (sender, receiver) = sync_channel(1);
         if last && !at.changed && frozen.tables.is_empty() {

@@ -1,9 +1,10 @@
 //! What a shard's state may read while it freezes: rows and index segments of its own earlier epochs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use arrow::record_batch::RecordBatch;
+use futures::{StreamExt as _, TryStreamExt as _};
 use marquee_lake::{EpochCommit, TableSpec};
 use tokio::runtime::Handle;
 
@@ -11,6 +12,9 @@ use crate::{Clock, ShardId, ShardStore, StreamError};
 
 /// Paths of so many epochs are remembered; a re-fold rarely needs more.
 const MAX_CACHED_EPOCHS: usize = 10_000;
+
+/// Epochs read at the same time: mostly one file each, whose rows of a few sessions are small.
+const EPOCHS_AT_ONCE: usize = 4;
 
 /// A shard's view of what it has written before.
 pub struct ShardIo {
@@ -29,26 +33,29 @@ impl ShardIo {
         self.clock.now_ms()
     }
 
-    /// The rows of the job's replay table in these epochs whose text column has one of the values.
+    /// The rows of the job's replay table, with their epochs in order: of each epoch those whose text column has one of
+    /// the values wanted of it.
     ///
     /// # Errors
     /// When a manifest or a file cannot be read.
     pub fn replay_rows(
         &self,
-        epochs: &[u64],
         column: &str,
-        values: &[String],
-    ) -> Result<Vec<RecordBatch>, StreamError> {
-        let mut paths = Vec::new();
-        for epoch in epochs {
-            paths.extend(self.paths(*epoch)?);
+        wanted: &BTreeMap<u64, Vec<String>>,
+    ) -> Result<Vec<(u64, RecordBatch)>, StreamError> {
+        let mut reads = Vec::new();
+        for (epoch, values) in wanted {
+            let paths = self.paths(*epoch)?;
+            if !paths.is_empty() {
+                reads.push(async move {
+                    Ok((*epoch, self.lake.read_rows(self.replay_table, &paths, column, values).await?))
+                });
+            }
         }
-        if paths.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.handle
-            .block_on(self.lake.read_rows(self.replay_table, &paths, column, values))
-            .map_err(|source| StreamError::Lake { shard: self.shard.to_string(), source })
+        let read = futures::stream::iter(reads).buffered(EPOCHS_AT_ONCE).try_collect();
+        let read: Vec<(u64, Vec<RecordBatch>)> =
+            self.handle.block_on(read).map_err(|source| StreamError::Lake { shard: self.shard.to_string(), source })?;
+        Ok(read.into_iter().flat_map(|(epoch, batches)| batches.into_iter().map(move |batch| (epoch, batch))).collect())
     }
 
     /// Reads an index segment.

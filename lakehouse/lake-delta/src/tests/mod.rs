@@ -1,6 +1,7 @@
 //! Tests against real tables in a temporary folder. Every test that has a lake holds the fail-point scenario, so that
 //! one test's faults never hit another's commits.
 
+mod clean_up;
 mod commit;
 mod open;
 mod pruning;

@@ -7,10 +7,9 @@ use arrow::array::{ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Arr
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
-use marquee_events::{CONTEXT_FIELDS, PayloadKind};
+use marquee_events::{CONTEXT_FIELDS, FlatPayload, PayloadKind};
 use marquee_lake::tables;
 
-use super::flat::Flat;
 use super::session::{Context, Incoming};
 use super::{date_of, timestamps};
 
@@ -95,7 +94,7 @@ impl StoredRow {
             event_id: &self.event_id,
             time_ms: self.time_ms,
             media_time_ms: self.media_time_ms,
-            payload: Flat {
+            payload: FlatPayload {
                 kind: self.kind,
                 texts: [&self.texts[0], &self.texts[1], &self.texts[2]],
                 numbers: self.numbers,

@@ -12,9 +12,17 @@ use marquee_lake::tables;
 use marquee_qoe::{Measure, Measures, MinuteSink};
 use serde::{Deserialize, Serialize};
 
+use super::session::Session;
 use super::{date_of, timestamps};
 
 const MINUTE_MS: i64 = 60_000;
+
+/// So many cells are kept whatever the sessions (about 400 bytes each): fewer are not worth numbering anew.
+const MIN_KEPT_CELLS: usize = 10_000;
+
+/// Above that, cells are kept up to this many times as many as the open sessions can have: numbering anew then at least
+/// halves them, so that its cost is spread over as many new ones.
+const KEPT_CELLS_FACTOR: usize = 2;
 
 /// A choice of dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -123,11 +131,23 @@ impl Cubes {
         deltas
     }
 
-    /// Starts the next epoch. Cells keep their numbers: open sessions refer to them.
-    pub(crate) fn clear(&mut self) {
+    /// Starts the next epoch. Cells keep their numbers, because sessions refer to them, until the sessions that are gone
+    /// have left too many: then all are dropped, and `sessions`, which must be all there are, number theirs anew.
+    pub(crate) fn clear<'a>(&mut self, sessions: impl ExactSizeIterator<Item = &'a mut Session>) {
         self.slots.clear();
         self.measures.clear();
         self.changed = false;
+        if self.cells.len() > MIN_KEPT_CELLS.max(KEPT_CELLS_FACTOR * Cube::ALL.len() * sessions.len()) {
+            self.cells = Vec::new();
+            self.ids = HashMap::new();
+            sessions.for_each(|session| session.number_cells(self));
+        }
+    }
+
+    /// How many cells have a number.
+    #[cfg(test)]
+    pub(crate) fn cell_count(&self) -> usize {
+        self.cells.len()
     }
 
     /// The rows of table `qoe_minutes`.

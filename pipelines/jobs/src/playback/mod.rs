@@ -6,12 +6,12 @@
 mod bronze;
 mod closed_index;
 mod cubes;
-mod flat;
 mod refold;
 mod rules;
 mod session;
 mod session_rows;
 mod shard;
+mod timers;
 
 use std::sync::Arc;
 

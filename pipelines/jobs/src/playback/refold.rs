@@ -18,8 +18,8 @@ use super::session::{CloseReason, Context, Session};
 /// Rows of one session: earlier epochs and this one.
 pub(crate) type SessionRows = Vec<StoredRow>;
 
-/// Folds `session` anew. `was_closed` says that the old fold was closed. The session keeps its revision, its clock and
-/// its epochs.
+/// Folds `session` anew. `was_closed` says that the old fold was closed. The session keeps its revision, its clock,
+/// its epochs and its timer.
 pub(crate) fn refold(
     session: &mut Session,
     rows: &SessionRows,
@@ -42,7 +42,7 @@ pub(crate) fn refold(
     }
     for row in winners.values() {
         if fresh.needs_context() && row.sequence == fresh.next_sequence {
-            begin(&mut fresh, &row.context, cubes);
+            begin(&mut fresh, row.context.as_ref().clone(), cubes);
         }
         let ids = fresh.cells.unwrap_or_default();
         fresh.offer(&row.incoming(), || row.context.as_ref().clone(), &mut cubes.sink(ids));
@@ -52,15 +52,16 @@ pub(crate) fn refold(
     fresh.revision = session.revision;
     fresh.late_events = late_events;
     fresh.bronze_epochs = std::mem::take(&mut session.bronze_epochs);
+    fresh.timer_ms = session.timer_ms;
     fresh.changed = true;
     *session = fresh;
     advance(session, watermark_ms, cubes);
 }
 
 /// Sets the context of the first folded event and with it the cells.
-pub(crate) fn begin(session: &mut Session, context: &Context, cubes: &mut Cubes) {
-    session.adopt_context(context);
+pub(crate) fn begin(session: &mut Session, context: Context, cubes: &mut Cubes) {
     session.cells = Some(cubes.cell_ids(|field| context.get(field)));
+    session.context = context;
 }
 
 /// Gives up holes and closes the session as far as the watermark says; without one (an import) nothing ends.
@@ -85,7 +86,7 @@ pub(crate) fn advance(session: &mut Session, watermark_ms: Option<i64>, cubes: &
 /// Gives up the first hole, whatever the watermark.
 pub(crate) fn skip_hole(session: &mut Session, cubes: &mut Cubes) {
     if let Some(context) = session.first_waiting_context() {
-        begin(session, &context, cubes);
+        begin(session, context, cubes);
     }
     let ids = session.cells.unwrap_or_default();
     session.skip_hole(&mut cubes.sink(ids));
@@ -101,7 +102,7 @@ fn retract(session: &Session, rows: &SessionRows, was_closed: bool, cubes: &mut 
     let mut fold = SessionFold::default();
     for row in before.values() {
         let event = row.incoming();
-        fold.apply(event.time_ms, event.media_time_ms, &event.payload.payload(), &mut minutes);
+        fold.apply(event.time_ms, event.media_time_ms, &event.payload.view(), &mut minutes);
     }
     if was_closed {
         fold.close(&mut minutes);

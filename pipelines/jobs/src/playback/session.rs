@@ -7,13 +7,12 @@
 
 use std::collections::VecDeque;
 
-use marquee_events::ContextView;
+use marquee_events::{ContextView, FlatPayload};
 use marquee_qoe::{MinuteSink, SessionFold};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::cubes::CellIds;
-use super::flat::Flat;
+use super::cubes::{CellIds, Cubes};
 
 /// Early events that wait at most; with more, the first hole is given up: a player that lost so many events in a row
 /// will hardly send them.
@@ -63,7 +62,7 @@ pub(crate) struct Incoming<'a> {
     pub(crate) event_id: &'a str,
     pub(crate) time_ms: i64,
     pub(crate) media_time_ms: Option<i64>,
-    pub(crate) payload: Flat<'a>,
+    pub(crate) payload: FlatPayload<'a>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,6 +119,9 @@ pub(crate) struct Session {
     /// The input ended while it waited to be folded anew.
     #[serde(skip)]
     pub(crate) input_ended: bool,
+    /// When the shard's timers will look at it again; at or before its deadline.
+    #[serde(skip)]
+    pub(crate) timer_ms: Option<i64>,
     /// Its cells in this process.
     #[serde(skip)]
     pub(crate) cells: Option<CellIds>,
@@ -146,6 +148,7 @@ impl Session {
             bronze_epochs: Vec::new(),
             refold_from_row: None,
             input_ended: false,
+            timer_ms: None,
             cells: None,
         }
     }
@@ -161,14 +164,14 @@ impl Session {
         }
     }
 
+    /// Numbers its cells, if an event that decides them has been folded.
+    pub(crate) fn number_cells(&mut self, cubes: &mut Cubes) {
+        self.cells = (!self.needs_context()).then(|| cubes.cell_ids(|field| self.context.get(field)));
+    }
+
     /// Whether folding `context` would be the first: then the session's cells have to be known.
     pub(crate) fn needs_context(&self) -> bool {
         self.fold.event_count == 0
-    }
-
-    /// The context that the fold will take when `sequence` with `context` comes: the waiting event's if it is lower.
-    pub(crate) fn adopt_context(&mut self, context: &Context) {
-        self.context = context.clone();
     }
 
     /// Takes an event in. The caller has set `context` and `cells` before the first one folds; `context` makes the
@@ -240,7 +243,7 @@ impl Session {
             self.fold.reopen(minutes);
             self.late_events += 1;
         }
-        self.fold.apply(event.time_ms, event.media_time_ms, &event.payload.payload(), minutes);
+        self.fold.apply(event.time_ms, event.media_time_ms, &event.payload.view(), minutes);
         self.next_sequence = event.sequence + 1;
         self.changed = true;
         if self.remembered.len() == REMEMBERED_IDS {
@@ -301,7 +304,7 @@ impl Session {
 impl Buffered {
     fn incoming(&self) -> Incoming<'_> {
         let kind = marquee_events::PayloadKind::from_number(u32::from(self.kind));
-        let payload = Flat {
+        let payload = FlatPayload {
             kind: kind.expect("a kind was stored"),
             texts: [&self.texts[0], &self.texts[1], &self.texts[2]],
             numbers: self.numbers,

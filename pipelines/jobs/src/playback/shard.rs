@@ -1,13 +1,12 @@
 //! The state of one shard of `playback`, and the order of things within a record and within a freeze.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, Int32Array, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
-use marquee_events::{BatchView, CLOCK_TOLERANCE_MS, ContextView, decode};
+use marquee_events::{BatchView, CLOCK_TOLERANCE_MS, ContextView, FlatPayload, decode};
 use marquee_lake::{TableSpec, tables};
 use marquee_stream::{Frozen, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
 use serde::{Deserialize, Serialize};
@@ -16,11 +15,11 @@ use xxhash_rust::xxh3::Xxh3;
 use super::bronze::{BronzeRows, StoredRow};
 use super::closed_index::{ClosedIndex, ClosedSession};
 use super::cubes::Cubes;
-use super::flat::Flat;
 use super::refold::{self, SessionRows};
 use super::rules::broken_rule;
 use super::session::{CloseReason, Context, Incoming, Offer, Session};
 use super::session_rows::session_rows;
+use super::timers::Timers;
 use super::{HORIZON_MS, OPEN_REVISION_INTERVAL_MS, PlaybackMode, WATERMARK_DELAY_MS, date_of, timestamps};
 use crate::live::{LiveCell, LiveRecord};
 
@@ -32,9 +31,7 @@ pub(crate) struct PlaybackShard {
     latest_event_ms: Option<i64>,
     sessions: HashMap<u128, Box<Session>>,
     closed: ClosedIndex,
-    /// (time, session): when the watermark passes the time, the session is looked at. Every session with a deadline has
-    /// an entry at or before it.
-    timers: BinaryHeap<Reverse<(i64, u128)>>,
+    timers: Timers,
     bronze: BronzeRows,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
@@ -91,7 +88,7 @@ impl PlaybackShard {
             latest_event_ms: None,
             sessions: HashMap::new(),
             closed: ClosedIndex::default(),
-            timers: BinaryHeap::new(),
+            timers: Timers::default(),
             bronze: BronzeRows::default(),
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
@@ -108,10 +105,8 @@ impl PlaybackShard {
         shard.latest_event_ms = snapshot.latest_event_ms;
         shard.closed = snapshot.closed;
         for (key, mut session) in snapshot.sessions {
-            if !session.needs_context() {
-                session.cells = Some(shard.cubes.cell_ids(|field| session.context.get(field)));
-            }
-            shard.timers.extend(session.deadline_ms().map(|deadline_ms| Reverse((deadline_ms, key))));
+            session.number_cells(&mut shard.cubes);
+            shard.timers.set(key, &mut session);
             shard.sessions.insert(key, Box::new(session));
         }
         shard.cubes.changed = false;
@@ -158,7 +153,7 @@ impl PlaybackShard {
                 event_id: &event.event_id,
                 time_ms: event.event_time_ms + shift_ms,
                 media_time_ms: event.media_time_ms,
-                payload: Flat::of(payload),
+                payload: FlatPayload::of(payload),
             };
             if let Some(watermark_ms) = self.watermark_ms().filter(|w| incoming.time_ms < w - HORIZON_MS) {
                 self.bronze.push(index as u32, &incoming, event.event_time_ms, true);
@@ -213,9 +208,8 @@ impl PlaybackShard {
         if session.refold_from_row.is_some() {
             return;
         }
-        let had = session.deadline_ms();
         if session.needs_context() && event.sequence == session.next_sequence {
-            refold::begin(session, &Context::of(context), &mut self.cubes);
+            refold::begin(session, Context::of(context), &mut self.cubes);
         }
         let ids = session.cells.unwrap_or_default();
         if session.offer(event, || Context::of(context), &mut self.cubes.sink(ids)) == Offer::Behind {
@@ -225,19 +219,19 @@ impl PlaybackShard {
         while session.hole_is_over(Some(i64::MIN)) {
             refold::skip_hole(session, &mut self.cubes);
         }
-        // A deadline that moved later is found by its old timer; one that moved earlier needs a new one.
-        if let Some(deadline_ms) = session.deadline_ms().filter(|now| had.is_none_or(|had| *now < had)) {
-            self.timers.push(Reverse((deadline_ms, key)));
-        }
+        self.timers.set(key, session);
     }
 
     fn fire_timers(&mut self) {
         let Some(watermark_ms) = self.watermark_ms() else { return };
-        while self.timers.peek().is_some_and(|Reverse((time_ms, _))| *time_ms < watermark_ms) {
-            let Some(Reverse((_, key))) = self.timers.pop() else { break };
-            let Some(session) = self.sessions.get_mut(&key).filter(|s| s.refold_from_row.is_none()) else { continue };
-            refold::advance(session, Some(watermark_ms), &mut self.cubes);
-            self.timers.extend(session.deadline_ms().map(|deadline_ms| Reverse((deadline_ms, key))));
+        while let Some(key) = self.timers.pop(watermark_ms) {
+            let session = self.sessions.get_mut(&key).expect("a session that goes takes its timer along");
+            session.timer_ms = None;
+            // One that is to be folded anew is advanced and gets its timer then.
+            if session.refold_from_row.is_none() {
+                refold::advance(session, Some(watermark_ms), &mut self.cubes);
+                self.timers.set(key, session);
+            }
         }
     }
 
@@ -265,8 +259,7 @@ impl PlaybackShard {
         }
         marked.sort_unstable();
         let mut was_closed: HashMap<u128, bool> = HashMap::new();
-        let mut epochs = HashSet::new();
-        let mut values = HashSet::new();
+        let mut wanted: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for key in &marked {
             let known = if self.sessions[key].fold.event_count == 0 { self.closed.take(*key, io)? } else { None };
             let session = self.sessions.get_mut(key).expect("a marked session is there");
@@ -275,16 +268,19 @@ impl PlaybackShard {
                 adopt(session, known);
             }
             let current = self.epoch + 1;
-            epochs.extend(session.bronze_epochs.iter().copied().filter(|epoch| *epoch != current));
-            values.insert(session.session_id.clone());
+            for epoch in session.bronze_epochs.iter().filter(|epoch| **epoch != current) {
+                wanted.entry(*epoch).or_default().push(session.session_id.clone());
+            }
         }
-        let mut epochs: Vec<u64> = epochs.into_iter().collect();
-        epochs.sort_unstable();
-        let values: Vec<String> = values.into_iter().collect();
         let mut rows: BTreeMap<u128, SessionRows> = marked.iter().map(|key| (*key, Vec::new())).collect();
-        for batch in io.replay_rows(&epochs, "session_id", &values)? {
+        for (epoch, batch) in io.replay_rows("session_id", &wanted)? {
             for ((session_id, player_instance), row) in refold::stored_rows(&batch) {
-                if let Some(rows) = rows.get_mut(&session_key(&session_id, &player_instance)) {
+                let key = session_key(&session_id, &player_instance);
+                // Of its own epochs only: a session that was forgotten and has started again with the same key must
+                // not find its former life in an epoch that is read for another session's sake.
+                if let Some(rows) = rows.get_mut(&key)
+                    && self.sessions[&key].bronze_epochs.contains(&epoch)
+                {
                     rows.push(row);
                 }
             }
@@ -304,7 +300,7 @@ impl PlaybackShard {
             if input_ended || (self.mode == PlaybackMode::Import && closed) {
                 end(session, &mut self.cubes);
             }
-            self.timers.extend(session.deadline_ms().map(|deadline_ms| Reverse((deadline_ms, key))));
+            self.timers.set(key, session);
         }
         Ok(())
     }
@@ -328,7 +324,8 @@ impl PlaybackShard {
     }
 
     fn move_closed_to_index(&mut self) {
-        for (key, session) in self.sessions.extract_if(|_, s| s.closed.is_some() && s.deadline_ms().is_none()) {
+        for (key, mut session) in self.sessions.extract_if(|_, s| s.closed.is_some() && s.deadline_ms().is_none()) {
+            self.timers.forget(key, &mut session);
             let closed = ClosedSession {
                 revision: session.revision,
                 next_sequence: session.next_sequence,
@@ -339,6 +336,15 @@ impl PlaybackShard {
             };
             self.closed.insert(key, closed);
         }
+    }
+
+    fn start_next_epoch(&mut self) {
+        self.bronze.clear();
+        self.dead_letters.clear();
+        self.dead_letter_bytes = 0;
+        self.late.clear();
+        self.cubes.clear(self.sessions.values_mut().map(Box::as_mut));
+        self.epoch += 1;
     }
 
     fn dead_letter_rows(&self) -> RecordBatch {
@@ -486,12 +492,7 @@ impl ShardState for PlaybackShard {
         ];
         tables
             .extend(others.into_iter().filter(|(_, rows)| rows.num_rows() > 0).map(|(table, rows)| (table as _, rows)));
-        self.bronze.clear();
-        self.dead_letters.clear();
-        self.dead_letter_bytes = 0;
-        self.late.clear();
-        self.cubes.clear();
-        self.epoch = epoch;
+        self.start_next_epoch();
         let watermark_ms = self.watermark_ms();
         let new_segments = self.closed.age(epoch, watermark_ms).into_iter().collect();
         Ok(Frozen {
@@ -539,3 +540,6 @@ fn session_key(session_id: &str, player_instance: &str) -> u128 {
     hasher.update(player_instance.as_bytes());
     hasher.digest128()
 }
+
+#[cfg(test)]
+mod tests;

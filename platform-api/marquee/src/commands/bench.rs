@@ -13,7 +13,8 @@ use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
 use marquee_sources::generate_bench;
 use marquee_stream::{
-    Job, NewRecord, PartitionLog, Record, RecordType, Runtime, RuntimeEnv, RuntimeSettings, ShardId, TopicSpec,
+    Job, NewRecord, PartitionLog, Record, RecordType, Runtime, RuntimeEnv, RuntimeProgress, RuntimeSettings, ShardId,
+    TopicSpec,
 };
 use serde::Serialize;
 
@@ -84,11 +85,11 @@ pub(crate) fn stream(runtime: &tokio::runtime::Runtime, options: &BenchStreamOpt
     reset_peak_memory();
     let (cpu_before, started) = (cpu_s(), Instant::now());
     let jobs = bench.start(options.epoch_ms, None)?;
-    let drained = jobs.drain(bench.log.as_ref(), TIMEOUT)?;
+    let all_read = bench.wait_until_read(&jobs)?;
+    jobs.stop()?; // ends the last epoch at once, instead of at its time
     let (wall_s, cpu_s) = (started.elapsed().as_secs_f64(), cpu_s() - cpu_before);
     let peak_rss_bytes = peak_memory();
-    jobs.stop()?;
-    if !drained {
+    if !all_read {
         return Err(Failure::internal("the jobs did not reach the end of the log"));
     }
     let epochs = bench.check(options.events)?;
@@ -215,6 +216,17 @@ impl Bench {
         };
         let job: Arc<dyn Job> = Arc::new(Playback::new(PlaybackMode::Live));
         Ok(Runtime::start(&env, &settings, &[(job, PLAYBACK_TOPIC.to_owned())])?)
+    }
+
+    /// Waits until the jobs have read everything that is in the log; whether they have.
+    fn wait_until_read(&self, jobs: &Runtime) -> Result<bool, Failure> {
+        let progress = jobs.progress();
+        let mut ends = Vec::new();
+        for shard in progress.shards() {
+            ends.push(self.log.bounds(PLAYBACK_TOPIC, shard.shard.partition)?.end);
+        }
+        let read = |p: &RuntimeProgress| p.shards().iter().zip(&ends).all(|(shard, end)| shard.read_offset() >= *end);
+        Ok(progress.wait_until(TIMEOUT, read))
     }
 
     /// Fails unless every event is in bronze and in a session exactly once; the number of epochs.

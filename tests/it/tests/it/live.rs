@@ -1,9 +1,11 @@
 //! Live numbers equal the historical ones, and two writers never count twice.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use marquee_events::{ContentType, SystemClock};
 use marquee_jobs::{CellDimensions, LIVE_TOPIC, LiveRecord, LiveView, PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::{EpochCommit, tables};
@@ -12,7 +14,8 @@ use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
 use marquee_qoe::Measure;
 use marquee_sources::generate_bench;
 use marquee_stream::{
-    Job, NewRecord, PartitionLog, RecordHeader, RecordType, Route, Runtime, RuntimeEnv, RuntimeSettings, TopicSpec,
+    Job, LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, Runtime, RuntimeEnv,
+    RuntimeSettings, TopicSpec,
 };
 use object_store::memory::InMemory;
 use prost::Message as _;
@@ -112,6 +115,96 @@ fn live_deltas_at_an_epoch_vector_equal_sql() {
         assert_eq!(values(&live), sql_sums(&runtime, &lake, &vector), "at {vector:?}");
         assert!(!live.is_empty());
     }
+}
+
+/// The embedded log, too full for the final record of an epoch when it comes first, and for that of epoch 1 once more.
+struct FullLog {
+    log: Arc<dyn PartitionLog>,
+    /// By (partition, epoch).
+    refusals: Mutex<HashMap<(u32, u64), u32>>,
+}
+
+#[async_trait]
+impl PartitionLog for FullLog {
+    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
+        let live = records.first().filter(|_| topic == LIVE_TOPIC);
+        if let Some(live) = live.and_then(|record| LiveRecord::from_bytes(&record.payload)).filter(|l| l.is_final) {
+            let mut refusals = self.refusals.lock().expect("no test panics while it holds this lock");
+            let refused = refusals.entry((live.partition, live.epoch)).or_default();
+            if *refused < if live.epoch == 1 { 2 } else { 1 } {
+                *refused += 1;
+                return Err(LogError::Full { waiting_bytes: 1 });
+            }
+        }
+        self.log.append(topic, records).await
+    }
+
+    async fn append_once(
+        &self,
+        topic: &str,
+        ledger_key: &str,
+        records: Vec<NewRecord>,
+    ) -> Result<Option<Vec<Position>>, LogError> {
+        self.log.append_once(topic, ledger_key, records).await
+    }
+
+    fn ensure_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        self.log.ensure_topic(spec)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        self.log.partitions(topic)
+    }
+
+    fn ledger_contains(&self, topic: &str, ledger_key: &str) -> Result<bool, LogError> {
+        self.log.ledger_contains(topic, ledger_key)
+    }
+
+    fn read(&self, topic: &str, partition: u32, from: u64, max_bytes: usize) -> Result<Vec<Record>, LogError> {
+        self.log.read(topic, partition, from, max_bytes)
+    }
+
+    fn bounds(&self, topic: &str, partition: u32) -> Result<Range<u64>, LogError> {
+        self.log.bounds(topic, partition)
+    }
+
+    fn wait(&self, topic: &str, partition: u32, offset: u64, timeout: Duration) -> Result<bool, LogError> {
+        self.log.wait(topic, partition, offset, timeout)
+    }
+
+    fn enforce_retention(&self, now_ms: i64) -> Result<u64, LogError> {
+        self.log.enforce_retention(now_ms)
+    }
+}
+
+/// A reader that keeps uncommitted deltas of an epoch for its last ones would be wrong for ever.
+#[test]
+fn final_deltas_reach_the_live_topic_in_order_though_the_log_was_full() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let full = Arc::new(FullLog { log: log(folder.path()), refusals: Mutex::default() });
+    let log: Arc<dyn PartitionLog> = full.clone();
+    let lake = shared();
+    let jobs = start(&env(&log, lake.clone(), &runtime, Arc::new(InMemory::new()), "a"), true);
+    append_some(&runtime, log.as_ref(), 2_000, Duration::from_millis(4));
+    assert!(jobs.drain(log.as_ref(), Duration::from_secs(60)).expect("the log answers"));
+    jobs.stop().expect("a graceful stop");
+
+    let mut told: BTreeMap<u32, Vec<(u64, bool)>> = BTreeMap::new();
+    for record in log.read(LIVE_TOPIC, 0, 0, usize::MAX).expect("the live topic") {
+        let record = LiveRecord::from_bytes(&record.payload).expect("a live record");
+        told.entry(record.partition).or_default().push((record.epoch, record.is_final));
+    }
+    let epochs = text_rows(&lake.rows(&tables::EPOCHS), &["partition", "epoch"]);
+    assert!(epochs.len() >= 2 * PARTITIONS as usize, "several epochs: {epochs:?}");
+    for row in &epochs {
+        let (partition, epoch): (u32, u64) = (row[0].parse().expect("a number"), row[1].parse().expect("a number"));
+        let finals = told[&partition].iter().filter(|told| **told == (epoch, true)).count();
+        assert_eq!(finals, 1, "epoch {epoch} of partition {partition}: {:?}", told[&partition]);
+    }
+    assert!(told.values().all(|told| told.is_sorted()), "nothing comes after its epoch's end: {told:?}");
+    let refusals = full.refusals.lock().expect("no test panics while it holds this lock");
+    assert!((0..PARTITIONS).all(|partition| refusals[&(partition, 1)] == 2), "{refusals:?}");
 }
 
 type Sums = BTreeMap<(String, String), Vec<i64>>;

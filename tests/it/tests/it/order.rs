@@ -91,9 +91,9 @@ fn outcome(lake: &MemoryLake) -> Outcome {
 
 /// A step of a schedule.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a schedule is short")]
 enum Step {
-    Append(ViewEventBatch),
+    /// Append these together: a shard reads all of its own at once.
+    Append(Vec<ViewEventBatch>),
     /// Wait until all is in the lake: an epoch ends here.
     Epoch,
     /// Stop gracefully and start again from the manifests.
@@ -101,6 +101,11 @@ enum Step {
 }
 
 fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
+    outcome(&lake_after(mode, steps))
+}
+
+/// The lake once the steps are played and the input has ended.
+fn lake_after(mode: PlaybackMode, steps: &[Step]) -> Arc<MemoryLake> {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -130,18 +135,19 @@ fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
     let drain = |jobs: &Runtime| {
         assert!(jobs.drain(log.as_ref(), Duration::from_secs(60)).expect("the log answers"), "the jobs are stuck");
     };
-    let append = |record: NewRecord| {
-        runtime.block_on(log.append(PLAYBACK_TOPIC, vec![record])).expect("the log takes it");
+    let append = |records: Vec<NewRecord>| {
+        runtime.block_on(log.append(PLAYBACK_TOPIC, records)).expect("the log takes it");
     };
     let header =
         |record_type, event_count| RecordHeader { record_type, received_at_ms: START_MS + 900_000_000, event_count };
+    let record = |batch: &ViewEventBatch| NewRecord {
+        route: Route::Key(batch.context.clone().unwrap_or_default().session_id.into_bytes().into()),
+        header: header(RecordType::ViewEvents(ContentType::Protobuf), batch.events.len() as u32),
+        payload: batch.encode_to_vec().into(),
+    };
     for (number, step) in steps.iter().enumerate() {
         match step {
-            Step::Append(batch) => append(NewRecord {
-                route: Route::Key(batch.context.clone().unwrap_or_default().session_id.into_bytes().into()),
-                header: header(RecordType::ViewEvents(ContentType::Protobuf), batch.events.len() as u32),
-                payload: batch.encode_to_vec().into(),
-            }),
+            Step::Append(batches) => append(batches.iter().map(record).collect()),
             Step::Epoch => drain(&jobs),
             Step::Restart => {
                 jobs.stop().expect("a graceful stop");
@@ -150,16 +156,15 @@ fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
             }
         }
     }
-    for partition in 0..PARTITIONS {
-        append(NewRecord {
-            route: Route::Partition(partition),
-            header: header(RecordType::EndOfInput, 0),
-            payload: Vec::new().into(),
-        });
-    }
+    let end = |partition| NewRecord {
+        route: Route::Partition(partition),
+        header: header(RecordType::EndOfInput, 0),
+        payload: Vec::new().into(),
+    };
+    append((0..PARTITIONS).map(end).collect());
     drain(&jobs);
     jobs.stop().expect("a graceful stop");
-    outcome(&lake)
+    lake
 }
 
 /// A session of a kind's payloads with the given pauses (ms) between them.
@@ -242,7 +247,7 @@ fn schedule(sessions: &[ViewEventBatch], seed: u64) -> Vec<Step> {
     pieces.shuffle(&mut rng);
     let mut steps = Vec::new();
     for piece in pieces {
-        steps.push(Step::Append(piece));
+        steps.push(Step::Append(vec![piece]));
         match rng.random_range(0..10) {
             0..=2 => steps.push(Step::Epoch),
             3 => steps.push(Step::Restart),
@@ -257,10 +262,51 @@ proptest! {
 
     #[test]
     fn any_order_gives_the_same_result(sessions in sessions(), seed in any::<u64>()) {
-        let in_order: Vec<Step> = sessions.iter().cloned().map(Step::Append).collect();
+        let in_order: Vec<Step> = sessions.iter().map(|session| Step::Append(vec![session.clone()])).collect();
         let expected = play(PlaybackMode::Import, &in_order);
         let mixed = schedule(&sessions, seed);
         prop_assert_eq!(&play(PlaybackMode::Import, &mixed), &expected);
         prop_assert_eq!(&play(PlaybackMode::Live, &mixed), &expected);
     }
+}
+
+/// A session that was forgotten starts again with the same key, while another one of the same id is folded anew from the
+/// epoch of the forgotten life.
+#[test]
+fn a_forgotten_session_does_not_find_its_former_life() {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let piece = |player: &str, events: &[(u64, &str, i64)]| {
+        let context = Context { session_id: "s".into(), player_instance: player.into(), ..Default::default() };
+        let events = events.iter().map(|(sequence, event_id, after_ms)| ViewEvent {
+            event_id: (*event_id).into(),
+            sequence: *sequence,
+            event_time_ms: START_MS + after_ms,
+            media_time_ms: None,
+            payload: Some(payload(u8::from(*sequence > 0), 0)),
+        });
+        ViewEventBatch { context: Some(context), sent_at_ms: 0, events: events.collect() }
+    };
+    let steps = [
+        Step::Append(vec![
+            piece("a", &[(0, "old", 0), (1, "old", 1_000), (2, "old", 2_000)]),
+            piece("b", &[(0, "b", 0)]),
+        ]),
+        Step::Epoch,
+        Step::Append(vec![piece("b", &[(1, "b", 3 * DAY_MS)])]), // closes a, which moves out of memory
+        Step::Epoch,
+        Step::Append(vec![piece("c", &[(0, "c", 7 * DAY_MS)])]), // closes b; a is forgotten
+        Step::Epoch,
+        Step::Append(vec![
+            piece("b", &[(2, "b", 7 * DAY_MS + 1_000)]), // late: b is folded anew from the first epoch on
+            piece("a", &[(0, "new", 7 * DAY_MS), (1, "new", 7 * DAY_MS + 1_000)]),
+            piece("a", &[(0, "newer", 7 * DAY_MS)]), // a second id for a folded sequence: a is folded anew, too
+        ]),
+    ];
+    let lake = lake_after(PlaybackMode::Live, &steps);
+    let columns = ["player_instance", "epoch", "started_at", "event_count", "conflicts"];
+    let mut rows = text_rows(&lake.rows(&tables::SESSION_REVISIONS), &columns);
+    rows.sort_by_key(|row| row[1].parse::<u64>().expect("a number"));
+    let last = |player: &str| rows.iter().rfind(|row| row[0] == player).expect("a row of the player")[2..].to_vec();
+    assert_eq!(last("b"), ["2023-11-14T22:13:20Z", "3", "0"]);
+    assert_eq!(last("a"), ["2023-11-21T22:13:20Z", "2", "1"]);
 }
