@@ -73,7 +73,15 @@ INVARIANTS: dict[str, str] = {
     "epoch_events_are_the_bronze_rows": """
         SELECT count(*)
         FROM (SELECT topic, "partition", sum(events) AS counted FROM epochs GROUP BY ALL)
-        FULL JOIN (SELECT topic, "partition", count(*) AS present FROM events GROUP BY ALL)
+        FULL JOIN (
+            SELECT topic, "partition", count(*) AS present
+            FROM (
+                SELECT topic, "partition" FROM events
+                UNION ALL
+                SELECT topic, "partition" FROM interaction_events
+            )
+            GROUP BY ALL
+        )
             USING (topic, "partition")
         WHERE coalesce(counted, 0) <> coalesce(present, 0)
     """,
@@ -120,7 +128,10 @@ INVARIANTS: dict[str, str] = {
 }
 
 LOG_EVENTS = """
-    SELECT (SELECT count(*) FROM events) + (SELECT coalesce(sum(event_count), 0) FROM dead_letters)
+    SELECT
+        (SELECT count(*) FROM events)
+        + (SELECT count(*) FROM interaction_events)
+        + (SELECT coalesce(sum(event_count), 0) FROM dead_letters)
 """
 
 # Worth knowing, wrong only together with a failed invariant.

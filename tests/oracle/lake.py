@@ -48,6 +48,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         **_CONTEXT,
     },
     "dead_letters": {**_POSITION, "event_count": "BIGINT", "received_at": "TIMESTAMPTZ"},
+    "interaction_events": {**_POSITION, "received_at": "TIMESTAMPTZ"},
     "session_revisions": {
         "topic": "VARCHAR",
         **_SESSION_KEY,
@@ -94,8 +95,8 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 
-# A lake in which nothing was late or undecodable may lack these tables.
-MAY_BE_ABSENT = {"dead_letters", "late_events"}
+# A lake in which nothing was late or undecodable, or nobody interacted, may lack these tables.
+MAY_BE_ABSENT = {"dead_letters", "late_events", "interaction_events"}
 
 # Table to its partition column; loaded as `partition_value`.
 PARTITIONED_BY = {
@@ -103,6 +104,7 @@ PARTITIONED_BY = {
     "dead_letters": "ingest_date",
     "session_revisions": "start_date",
     "late_events": "ingest_date",
+    "interaction_events": "ingest_date",
     "qoe_minutes": "date",
 }
 

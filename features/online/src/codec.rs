@@ -19,7 +19,7 @@ pub(crate) const PROFILE: &str = "p/";
 pub(crate) const TITLE: &str = "t/";
 
 /// The longest key (bytes), well below fjall's 64 KiB: an id of 256 bytes and the name of a shard are far shorter.
-const MAX_KEY_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_KEY_BYTES: usize = 16 * 1024;
 
 const SEPARATOR: char = '\0';
 
@@ -99,8 +99,10 @@ fn damaged(key: &[u8], problem: String) -> OnlineError {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use expect_test::expect;
-    use marquee_definitions::{FeatureFold, ProfileState, Signal, SignalKind, TitleState};
+    use marquee_definitions::{FeatureFold, ProfileState, Signal, SignalKind};
 
     use super::*;
 
@@ -155,8 +157,29 @@ mod tests {
             let signal = Signal { profile_id: "p", title_id, genres: &genres, kind, event_time_ms, available_ms };
             fold.apply(&signal, &mut marquee_definitions::Changed::default());
         }
-        let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        expect![[""]].assert_eq(&hex(encode::<ProfileState>(&fold.profiles["p"])));
-        expect![[""]].assert_eq(&hex(encode::<TitleState>(&fold.titles["t-1"])));
+        expect![[r"
+            01e8a7abfef96201054472616d6101fa15c0f0dd80010203742d3180a0abfef9
+            6280a0abfef9620000003f03742d3280a0abfef962ffffffffffffffffff0100
+            0000000303742d3180a0abfef96280a0abfef96203742d3280a0abfef96280a0
+            abfef96203742d3380a0abfef96280a0abfef962000203742d3180a0abfef962
+            80a0abfef9620000003f03742d3280a0abfef962ffffffffffffffffff010000
+            00000103742d3380a0abfef962010103742d3480a0abfef96201
+        "]]
+        .assert_eq(&hex(&encode(&fold.profiles["p"])));
+        expect![[r"
+            01e8a7abfef96201bcd239010101f42bf4dbabcc0380808004010103742d329f
+            fb8b9bb6967637
+        "]]
+        .assert_eq(&hex(&encode(&fold.titles["t-1"])));
+    }
+
+    /// 32 bytes a line.
+    fn hex(bytes: &[u8]) -> String {
+        let mut text = String::new();
+        for line in bytes.chunks(32) {
+            line.iter().try_for_each(|byte| write!(text, "{byte:02x}")).unwrap();
+            text.push('\n');
+        }
+        text
     }
 }

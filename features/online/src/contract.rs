@@ -235,7 +235,9 @@ fn readers_see_whole_states(store: &dyn OnlineStore) {
         finished.store(true, Ordering::Release);
         written.expect("the writer found no fault");
         let copy = copier.join().expect("the copier found no fault");
-        readers.into_iter().for_each(|reader| reader.join().expect("the reader found no fault"));
+        for reader in readers {
+            reader.join().expect("the reader found no fault");
+        }
         assert_eq!(copy, [("t".to_owned(), title_state(81))], "a copy by version ends with the last state");
     });
 }

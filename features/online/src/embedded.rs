@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use marquee_definitions::{OnlineBatch, OnlineError, OnlineStore, ProfileState, TitleState};
 
-use crate::codec::{PROFILE, TITLE, decode, encode, id_of, is_shard, key, start_of};
+use crate::codec::{MAX_KEY_BYTES, PROFILE, TITLE, decode, encode, id_of, is_shard, key, start_of};
 use crate::embedded_error::{Cause, from_fjall, from_io, from_panic};
 
 /// What may be in memory and journal only before it is written to a table: small enough to be read again in a fraction
@@ -101,6 +101,10 @@ impl OnlineStore for EmbeddedOnlineStore {
     }
 
     fn profile(&self, profile_id: &str) -> Result<Option<ProfileState>, OnlineError> {
+        // Nothing is stored under a longer one, and fjall panics when it is asked for one of more than 64 KiB.
+        if profile_id.len() > MAX_KEY_BYTES {
+            return Ok(None);
+        }
         let start = start_of(PROFILE, profile_id);
         let mut sum: Option<ProfileState> = None;
         // One snapshot, in the order of the shards' names.

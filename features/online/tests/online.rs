@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fjall::{Database, KeyspaceCreateOptions};
 use marquee_definitions::{
-    Changed, FeatureFold, OnlineBatch, OnlineError, OnlineStore, ProfileState, Signal, SignalKind,
+    Changed, FeatureFold, OnlineBatch, OnlineError, OnlineStore, ProfileState, Signal, SignalKind, TitleState,
 };
 use marquee_events::ErrorKind;
 use marquee_online::contract::check_online_store;
@@ -98,15 +98,21 @@ proptest! {
         let model = MemoryOnlineStore::default();
         let mut store = open(&path);
         for (shard, states, reopen) in writes {
-            let title_states = states.iter().map(|(id, number)| {
-                let title = marquee_definitions::TitleState { available_ms: *number, ..Default::default() };
-                (id.clone(), title)
+            let titles = states.iter().map(|(id, available_ms)| {
+                let mut state = TitleState::default();
+                state.available_ms = *available_ms;
+                (id.clone(), state)
             });
-            let titles = title_states.collect();
-            let profiles = states.iter().map(|(id, number)| {
-                (id.clone(), ProfileState { available_ms: *number, ..ProfileState::default() })
+            let profiles = states.iter().map(|(id, available_ms)| {
+                let mut state = ProfileState::default();
+                state.available_ms = *available_ms;
+                (id.clone(), state)
             });
-            let batch = OnlineBatch { shard: format!("job/topic/{shard}"), profiles: profiles.collect(), titles };
+            let batch = OnlineBatch {
+                shard: format!("job/topic/{shard}"),
+                profiles: profiles.collect(),
+                titles: titles.collect(),
+            };
             model.write(&batch).unwrap();
             store.write(&batch).unwrap();
             if reopen {

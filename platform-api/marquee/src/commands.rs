@@ -3,6 +3,8 @@
 pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod evaluate;
 pub(crate) mod import;
 pub(crate) mod lake;
+pub(crate) mod train;
 pub(crate) mod up;

@@ -116,12 +116,7 @@ fn follow(
         .map_err(|e| Failure::unavailable(format!("cannot start a thread: {e}")))
 }
 
-fn follow_once(
-    log: &dyn PartitionLog,
-    follower: &LiveFollower,
-    clock: &dyn Clock,
-    next: u64,
-) -> Result<u64, LogError> {
+fn follow_once(log: &dyn PartitionLog, follower: &LiveFollower, clock: &dyn Clock, next: u64) -> Result<u64, LogError> {
     log.wait(LIVE_TOPIC, 0, next, FOLLOW_WAIT)?;
     let asked_ms = clock.now_ms();
     let records = log.read(LIVE_TOPIC, 0, next, READ_BYTES)?;

@@ -2,12 +2,15 @@
 
 mod cli;
 mod commands;
+mod dashboards;
 mod failure;
 mod home;
 mod live_reader;
+mod recommend;
 mod services;
 mod settings;
 mod tables_output;
+mod training;
 
 use std::process::ExitCode;
 
@@ -51,6 +54,17 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Import { source: ImportCommand::Waterloo { dir, json } } => {
             commands::import::waterloo(runtime, &loaded.settings, &dir, json)
         }
+        Command::Import { source: ImportCommand::Movielens { dir, json } } => {
+            commands::import::movielens(runtime, &loaded.settings, &dir, json)
+        }
+        Command::Import { source: ImportCommand::Interactions { file, json } } => {
+            commands::import::interactions(runtime, &loaded.settings, &file, json)
+        }
+        Command::Train(options) => commands::train::train(runtime, &loaded.settings, &options),
+        Command::Evaluate(options) => commands::evaluate::run(&options),
+        Command::Models { json } => commands::train::models(&loaded.settings, json),
+        Command::Publish { version, force } => commands::train::publish(&loaded.settings, &version, force),
+        Command::Rollback => commands::train::rollback(&loaded.settings),
         Command::Lake { command: LakeCommand::Tables { json } } => {
             commands::lake::tables(runtime, &loaded.settings, json)
         }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use marquee_collector::{Collector, CollectorError, CollectorSettings, Progress};
-use marquee_events::Clock;
 use marquee_dashboards::DashboardsSettings;
-use marquee_jobs::{INTERACTIONS_IMPORT_TOPIC, INTERACTIONS_TOPIC, IMPORT_TOPIC, LIVE_TOPIC, PLAYBACK_TOPIC};
+use marquee_events::Clock;
+use marquee_jobs::{IMPORT_TOPIC, INTERACTIONS_IMPORT_TOPIC, INTERACTIONS_TOPIC, LIVE_TOPIC, PLAYBACK_TOPIC};
 use marquee_lake::DurableLocalStore;
 use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
@@ -228,7 +228,9 @@ fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, F
     };
     let retention_ms = i64::from(settings.log.retention_hours) * 60 * 60 * 1000;
     let durable = [PLAYBACK_TOPIC, IMPORT_TOPIC, INTERACTIONS_TOPIC, INTERACTIONS_IMPORT_TOPIC];
-    for (name, retention_ms) in durable.map(|name| (name, retention_ms)).into_iter().chain([(LIVE_TOPIC, LIVE_RETENTION_MS)]) {
+    for (name, retention_ms) in
+        durable.map(|name| (name, retention_ms)).into_iter().chain([(LIVE_TOPIC, LIVE_RETENTION_MS)])
+    {
         let partitions = if name == LIVE_TOPIC { 1 } else { settings.log.partitions };
         log.ensure_topic(&TopicSpec { name: name.to_owned(), partitions, retention_ms })?;
     }

@@ -1,5 +1,5 @@
-//! The secret that signs profile tokens: 32 bytes in a file of its owner's. Whoever reads it can be any profile, so it
-//! is never logged, never part of an error, and refused when others may read it.
+//! Secrets, such as the one that signs profile tokens: 32 bytes in a file of its owner's. Whoever reads that one can be
+//! any profile, so a secret is never logged, never part of an error, and refused when others may read it.
 
 use std::fs::File;
 use std::io::{Error as IoError, ErrorKind as IoKind, Read as _, Write as _};
@@ -33,7 +33,7 @@ pub enum KeyError {
     },
     /// The file is not a key: cut short, or something else.
     #[error(
-        "the key file {path} is not a file of {KEY_BYTES} bytes: restore it, or remove it and all profile tokens with it"
+        "the key file {path} is not a file of {KEY_BYTES} bytes: restore it, or remove it, and all that it has signed is refused"
     )]
     WrongLength {
         /// The file.
@@ -63,12 +63,20 @@ impl KeyError {
     }
 }
 
-/// The key in the file `path`; makes it (and its folder) when it is not there. A new key is on disk before it is
-/// returned. Of several processes that make it at once all get the same.
+/// The key of profile tokens in the file `path`: [`load_or_create_secret`], ready to sign.
 ///
 /// # Errors
 /// [`KeyError`].
 pub fn load_or_create_key(path: &Path) -> Result<TokenKey, KeyError> {
+    Ok(TokenKey::new(&load_or_create_secret(path)?).expect("a secret is as long as a key has to be"))
+}
+
+/// The secret in the file `path`; makes it (and its folder) when it is not there. A new one is on disk before it is
+/// returned. Of several processes that make it at once all get the same. Never print it.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn load_or_create_secret(path: &Path) -> Result<[u8; KEY_BYTES], KeyError> {
     let failed = |operation| move |source| KeyError::Storage { operation, path: path.display().to_string(), source };
     let file = match File::open(path) {
         Err(error) if error.kind() == IoKind::NotFound => {
@@ -90,10 +98,7 @@ pub fn load_or_create_key(path: &Path) -> Result<TokenKey, KeyError> {
     }
     let mut secret = Vec::with_capacity(KEY_BYTES + 1);
     file.take(KEY_BYTES as u64 + 1).read_to_end(&mut secret).map_err(failed("reading"))?;
-    if secret.len() != KEY_BYTES {
-        return Err(wrong_length());
-    }
-    TokenKey::new(&secret).map_err(|_| wrong_length())
+    secret.try_into().map_err(|_| wrong_length())
 }
 
 fn create(path: &Path) -> Result<(), IoError> {

@@ -1,6 +1,8 @@
-//! The catalogue in one SQLite file. One connection writes and a few read beside it (write-ahead log); a commit is on
+//! The catalogue in one `SQLite` file. One connection writes and a few read beside it (write-ahead log); a commit is on
 //! disk before a `put` returns (`synchronous = FULL`).
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for one of our own connections: longer than the largest import holds the one that writes.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Titles and profiles in one SQLite file.
+/// Titles and profiles in one `SQLite` file.
 #[derive(Debug)]
 pub struct SqliteCatalogue {
     path: PathBuf,
@@ -38,7 +40,7 @@ pub struct SqliteCatalogue {
 
 impl SqliteCatalogue {
     /// Opens the catalogue in the file `path`, checks it and brings its schema up to date; makes it (mode 0600, and its
-    /// folder) when it is not there. SQLite keeps two more files beside it, of the same mode: `-wal` and `-shm`.
+    /// folder) when it is not there. `SQLite` keeps two more files beside it, of the same mode: `-wal` and `-shm`.
     ///
     /// # Errors
     /// [`CatalogueError::Damaged`] when the file is not what was written, [`CatalogueError::Storage`] when it cannot be
@@ -46,11 +48,11 @@ impl SqliteCatalogue {
     pub async fn open(path: &Path) -> Result<Self, CatalogueError> {
         let io = |operation| move |error| CatalogueError::Storage { operation, source: Box::new(error) };
         if !path.try_exists().map_err(io("looking for its file"))? {
+            refuse_leftovers(path)?;
             create(path).await?;
         }
-        // SQLite would take an empty file for a new database, and a catalogue that was cut off for an empty one.
-        if std::fs::metadata(path).map_err(io("inspecting its file"))?.len() == 0 {
-            return Err(damaged(path, "the file is empty: restore it, or remove it to begin anew".to_owned()));
+        if !begins_like_sqlite(path).map_err(io("reading its file"))? {
+            return Err(damaged(path, "the file is not an SQLite database".to_owned()));
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -166,7 +168,32 @@ async fn create(path: &Path) -> Result<(), CatalogueError> {
     new_file::finish(file, path).map_err(io)
 }
 
-/// Reads every page once: 30 MB (100,000 profiles) in a fraction of a second.
+/// `SQLite` would read a log that is left of another file into a new one, and destroy it.
+fn refuse_leftovers(path: &Path) -> Result<(), CatalogueError> {
+    for suffix in ["-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        // Unless another process has made the catalogue meanwhile.
+        if Path::new(&name).exists() && !path.exists() {
+            let problem = format!(
+                "the file is missing, but {} is there: restore the file, or remove both to begin anew",
+                name.display()
+            );
+            return Err(damaged(path, problem));
+        }
+    }
+    Ok(())
+}
+
+/// `SQLite` itself takes a file of a few bytes for an empty database, and so a catalogue that was cut off.
+fn begins_like_sqlite(path: &Path) -> std::io::Result<bool> {
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    let mut start = Vec::with_capacity(MAGIC.len());
+    File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut start)?;
+    Ok(start == MAGIC)
+}
+
+/// Reads every page once: 10,000 titles and 100,000 profiles (13 MB) in 0.15 s.
 async fn check(path: &Path, writer: &SqlitePool) -> Result<(), CatalogueError> {
     let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_one(writer)
@@ -178,4 +205,28 @@ async fn check(path: &Path, writer: &SqlitePool) -> Result<(), CatalogueError> {
 async fn read_version(connection: &mut SqliteConnection) -> Result<u64, Error> {
     let version: i64 = sqlx::query_scalar("SELECT version FROM titles_version").fetch_one(connection).await?;
     u64::try_from(version).map_err(|error| Error::Decode(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers are `SQLite`'s: `synchronous` 2 is FULL.
+    #[tokio::test]
+    async fn every_connection_is_set_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalogue = SqliteCatalogue::open(&dir.path().join("catalogue.sqlite")).await.unwrap();
+        for pool in [&catalogue.writer, &catalogue.readers] {
+            let text = sqlx::query_scalar::<_, String>("PRAGMA journal_mode").fetch_one(pool).await.unwrap();
+            assert_eq!(text, "wal");
+            for (pragma, expected) in
+                [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1), ("PRAGMA busy_timeout", 5000)]
+            {
+                let number = sqlx::query_scalar::<_, i64>(pragma).fetch_one(pool).await.unwrap();
+                assert_eq!(number, expected, "{pragma}");
+            }
+        }
+        let written = sqlx::query("DELETE FROM titles").execute(&catalogue.readers).await;
+        assert!(written.is_err(), "a reader cannot write");
+    }
 }

@@ -6,7 +6,7 @@ use marquee_catalogue::CatalogueError;
 use sqlx::Error;
 use sqlx::migrate::MigrateError;
 
-/// SQLite's result codes (the lower byte) that say that the file is not what was written:
+/// `SQLite`'s result codes (the lower byte) that say that the file is not what was written:
 /// `SQLITE_CORRUPT`, `SQLITE_NOTADB`.
 const DAMAGE: [u32; 2] = [11, 26];
 

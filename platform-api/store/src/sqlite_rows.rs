@@ -8,7 +8,7 @@ use serde_json::{from_str, to_string};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, QueryBuilder, Row as _, Sqlite};
 
-/// Rows in one statement: enough that its overhead is small beside them; with nine columns 4,500 values, of which SQLite
+/// Rows in one statement: enough that its overhead is small beside them; with nine columns 4,500 values, of which `SQLite`
 /// takes 32,766.
 pub(crate) const ROWS_PER_STATEMENT: usize = 500;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use marquee_catalogue::token::TokenError;
 use marquee_events::ErrorKind;
-use marquee_store::{KEY_BYTES, KeyError, load_or_create_key};
+use marquee_store::{KEY_BYTES, KeyError, load_or_create_key, load_or_create_secret};
 
 fn assert_refused(path: &Path, kind: ErrorKind, expected: &str) {
     let error = load_or_create_key(path).unwrap_err();
@@ -26,6 +26,7 @@ fn a_key_is_made_once() {
 
     let secret = fs::read(&path).unwrap();
     assert_eq!(secret.len(), KEY_BYTES);
+    assert_eq!(load_or_create_secret(&path).unwrap().as_slice(), secret);
     let metadata = fs::metadata(&path).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");

@@ -4,6 +4,7 @@
 
 mod live_line;
 mod once;
+mod recommend_round;
 mod world;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use marquee_events::{Clock as _, SystemClock};
 use marquee_lake_delta::DeltaLake;
-use marquee_sources::audience::{AudienceSettings, Pages, simulate_audience};
+use marquee_sources::audience::{AudienceSettings, Pages, WorldSettings, simulate_audience};
 use tokio::sync::watch;
 
 use crate::cli::DemoOptions;
@@ -74,7 +75,7 @@ fn forever(
     seed: u64,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    let prepared = world::prepare(runtime, &services, settings, clock.now_ms(), seed);
+    let prepared = world::prepare(runtime, &services, settings, WorldSettings::demo(clock.now_ms()), seed);
     let DemoWorld { world, memories } = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => {
@@ -84,11 +85,11 @@ fn forever(
     };
     eprintln!("Ctrl-C stops.");
     let (stop, stopped) = watch::channel(false);
-    let pages = services.recommend.as_ref().map(|recommend| -> Arc<dyn Pages> { Arc::new(recommend.client(clock.clone())) });
+    let pages =
+        services.recommend.as_ref().map(|recommend| -> Arc<dyn Pages> { Arc::new(recommend.client(clock.clone())) });
     let (url, audience, viewers_clock) = (services.url(), AudienceSettings::continuous(seed), clock.clone());
-    let viewers = runtime.spawn(async move {
-        simulate_audience(world, memories, audience, &url, pages, viewers_clock, stopped).await
-    });
+    let viewers = runtime
+        .spawn(async move { simulate_audience(world, memories, audience, &url, pages, viewers_clock, stopped).await });
     let training = world::train_beside(runtime, &services, settings, clock.clone())?;
     let line = LiveLine::start(&services, clock)?;
     runtime.block_on(until_signal_or(|| services.has_failed() || viewers.is_finished()))?;
@@ -121,4 +122,3 @@ pub(super) fn show_queries(home: &str) {
         println!("\n  # {what}\n  marquee --home {home} lake sql \"{query}\"");
     }
 }
-

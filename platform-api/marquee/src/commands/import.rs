@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::AsArray as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use marquee_catalogue::movielens::read_titles;
-use marquee_catalogue::{Catalogue as _, Maturity, Profile};
+use marquee_catalogue::{Catalogue, Maturity, Profile};
 use marquee_events::SystemClock;
 use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_sources::{
@@ -67,7 +67,9 @@ pub(crate) fn movielens(
     // Before the ratings: what a title is decides what its ratings say of a taste.
     runtime.block_on(catalogue.put_titles(titles))?;
     let report = with_collector(runtime, settings, |collector| send_movielens(dir.to_owned(), collector))?;
-    runtime.block_on(add_profiles(settings, &home, &catalogue))?;
+    let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
+    let lake = runtime.block_on(DeltaLake::open(&home.lake(), Arc::new(SystemClock::default()), options))?;
+    runtime.block_on(add_profiles(&lake, &catalogue))?;
     finish_interactions(&report, &dir.display().to_string(), json)
 }
 
@@ -81,13 +83,11 @@ pub(crate) fn interactions(
     finish_interactions(&report, &file.display().to_string(), json)
 }
 
-/// Users of MovieLens are adults somewhere: nothing that is licensed for some countries only is for them.
-async fn add_profiles(settings: &Settings, home: &Home, catalogue: &SqliteCatalogue) -> Result<(), Failure> {
-    let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
-    let lake = DeltaLake::open(&home.lake(), Arc::new(SystemClock::default()), options).await?;
-    let (_, rows) = lake
-        .sql("SELECT DISTINCT profile_id FROM interactions WHERE is_imported AND profile_id LIKE 'ml-%'")
-        .await?;
+/// A profile for each imported user. They are adults somewhere: nothing that is licensed for some countries only is for
+/// them.
+pub(crate) async fn add_profiles(lake: &DeltaLake, catalogue: &dyn Catalogue) -> Result<(), Failure> {
+    let (_, rows) =
+        lake.sql("SELECT DISTINCT profile_id FROM interactions WHERE is_imported AND profile_id LIKE 'ml-%'").await?;
     let profile = |profile_id: &str| Profile {
         display_name: format!("MovieLens {}", profile_id.trim_start_matches("ml-")),
         profile_id: profile_id.to_owned(),
@@ -125,12 +125,11 @@ where
     });
     // The cause of a failed job is what matters, not that the importer waited for it.
     services.stop(runtime.handle())?;
-    outcome.unwrap_or_else(|| {
-        Err(Failure::unavailable("the import was stopped before its end: run it again to go on"))
-    })
+    outcome.unwrap_or_else(|| Err(Failure::unavailable("the import was stopped before its end: run it again to go on")))
 }
 
-async fn send_waterloo(dir: PathBuf, collector: String) -> Result<ImportReport, Failure> {
+/// Sends the Waterloo sessions and waits until they are in the lake.
+pub(crate) async fn send_waterloo(dir: PathBuf, collector: String) -> Result<ImportReport, Failure> {
     let bar = progress_bar("sending sessions");
     let report = import_waterloo(&dir, &collector, &ImportOptions::default(), &bar).await?;
     bar.finish_and_clear();
@@ -140,7 +139,8 @@ async fn send_waterloo(dir: PathBuf, collector: String) -> Result<ImportReport, 
     Ok(report)
 }
 
-async fn send_movielens(dir: PathBuf, collector: String) -> Result<InteractionImportReport, Failure> {
+/// Sends MovieLens ratings and waits until they are in the lake.
+pub(crate) async fn send_movielens(dir: PathBuf, collector: String) -> Result<InteractionImportReport, Failure> {
     let bar = progress_bar("sending ratings ");
     let report = import_movielens(&dir, &collector, &bar).await?;
     bar.finish_and_clear();

@@ -64,8 +64,7 @@ impl Pages for RowsClient {
 
 fn as_json(page: v1::GetHomePageResponse) -> HomePage {
     let served = page.served.unwrap_or_default();
-    let degraded =
-        served.degraded().map(|reason| word(reason.as_str_name(), "DEGRADED_REASON_")).collect();
+    let degraded = served.degraded().map(|reason| word(reason.as_str_name(), "DEGRADED_REASON_")).collect();
     HomePage {
         rows: page.rows.into_iter().map(row_as_json).collect(),
         served: Served {

@@ -75,7 +75,7 @@ impl Scene {
         };
         let id = |number: usize| format!("t-{:02}", number % TITLES);
         let vectors: HashMap<String, Vec<f32>> = (0..TITLES).map(|number| (id(number), vector(number))).collect();
-        let after = |number: usize| (1..10).map(|step| (id(number + 2 * step), 1.0 / step as f32)).collect();
+        let after = |number: usize| (1..12).map(|step| (id(number + 2 * step), 1.0 / step as f32)).collect();
         let lists = (0..TITLES).map(|number| (id(number), after(number))).collect();
         let neighbours = NeighbourLists { lists, decay: 0.8, window: 30 };
         let popular = (0..TITLES).map(|number| (id(number), weight(number))).collect();

@@ -23,6 +23,10 @@ pub fn marquee(home: &Path) -> Command {
             command.env_remove(name);
         }
     }
+    // Tests run side by side: nobody gets a fixed port.
+    for section in ["COLLECTOR", "DASHBOARDS", "ROWS"] {
+        command.env(format!("MARQUEE_{section}__LISTEN"), "127.0.0.1:0");
+    }
     command.stdin(Stdio::null());
     command
 }
@@ -84,7 +88,7 @@ impl Up {
     /// Starts it with extra environment and waits until it listens; `Err` when it died before.
     pub fn start(home: &Path, environment: &[(&str, &str)]) -> Result<Self, ExitStatus> {
         let mut command = marquee(home);
-        command.arg("up").env("MARQUEE_COLLECTOR__LISTEN", "127.0.0.1:0");
+        command.arg("up");
         command.env("MARQUEE_JOBS__EPOCH_INTERVAL_MS", EPOCH_MS.to_string());
         command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");

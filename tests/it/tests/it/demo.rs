@@ -8,7 +8,6 @@ fn demo_once_equals_what_the_viewers_did() {
     let home = folder.path().join("home");
     let output = child::marquee(&home)
         .args(["demo", "--once", "--json", "--seed", "11", "--sessions", "60"])
-        .env("MARQUEE_COLLECTOR__LISTEN", "127.0.0.1:0")
         .output()
         .expect("the binary starts");
     let stdout = String::from_utf8_lossy(&output.stdout);
@@ -24,6 +23,15 @@ fn demo_once_equals_what_the_viewers_did() {
     }
     let checks = summary["checks"].as_array().expect("checks");
     assert!(checks.len() > 15 && checks.iter().all(|check| check["equal"] == true), "{summary}");
+    assert!(summary["p99_ms"]["home_page"].as_f64().is_some_and(|ms| ms > 0.0), "{summary}");
+    let version = summary["model"]["version"].as_str().expect("a version");
+    assert_eq!(summary["page"]["served"]["model_version"], version);
+    assert_eq!(summary["page"]["served"]["degraded"], serde_json::json!([]), "{summary}");
+    let kinds: Vec<&str> =
+        summary["page"]["rows"].as_array().expect("rows").iter().filter_map(|row| row["kind"].as_str()).collect();
+    for kind in ["top_picks", "because_you_watched", "trending_now"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
     let found = oracle::recompute(&home.join("lake"), "playback", number("log_events"));
     assert_eq!(found["sessions"].as_u64(), Some(number("sessions")));
 }

@@ -10,5 +10,6 @@ mod lost_log;
 mod memory_lake;
 mod oracle;
 mod order;
+mod recommend;
 mod tidy;
 mod waterloo;

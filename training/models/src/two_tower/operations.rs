@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_sparse_product_is_the_dense_one() {
-        let dense = [[-1.0, 0.0, 0.5], [0.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.25, 0.0, 0.0]];
+        let dense = [[-1.0_f32, 0.0, 0.5], [0.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.25, 0.0, 0.0]];
         let dense = Tensor::new(&dense, &Device::Cpu).unwrap();
         let at = var(3, 2);
         let expected = dense.matmul(&at).unwrap().to_vec2::<f32>().unwrap();

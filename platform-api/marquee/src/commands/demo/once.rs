@@ -1,9 +1,14 @@
-//! `marquee demo --once`: one round, then the lake is compared with what the viewers did.
+//! `marquee demo --once`: one round of the whole loop. The lake is compared with what the viewers did, or with what was
+//! imported; then a model is trained on it, put in service, and asked for a page.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use marquee_catalogue::Catalogue as _;
+use marquee_catalogue::movielens::read_titles;
+use marquee_dashboards::HomePage;
 use marquee_events::{Clock as _, SystemClock};
-use marquee_jobs::PLAYBACK_TOPIC;
+use marquee_jobs::{IMPORT_TOPIC, PLAYBACK_TOPIC};
 use marquee_lake_delta::DeltaLake;
 use marquee_sources::{SimulatorSettings, Truth, simulate};
 use marquee_stream::{NewRecord, PartitionLog, RecordHeader, RecordType, Route};
@@ -11,11 +16,22 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::live_line::LiveLine;
-use super::{DRAIN_TIMEOUT, show_queries, show_tables};
+use super::recommend_round::{ModelFigures, Recommended, recommend};
+use super::{DRAIN_TIMEOUT, show_queries, show_tables, world};
 use crate::cli::DemoOptions;
+use crate::commands::import;
 use crate::failure::Failure;
+use crate::recommend::read_import_end;
 use crate::services::Services;
+use crate::settings::Settings;
 use crate::tables_output::{one_int, print_json};
+
+/// Folders of real input below `--data`.
+const WATERLOO: &str = "waterloo-sqoe4";
+const MOVIELENS: &str = "ml-latest-small";
+
+/// Whose page is shown after an import.
+const MOVIELENS_PROFILE: &str = "ml-1";
 
 #[derive(Serialize)]
 struct Summary {
@@ -27,15 +43,30 @@ struct Summary {
     sessions: u64,
     epochs: u64,
     p99_ms: P99,
-    seed: u64,
-    truth: TruthSummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truth: Option<TruthSummary>,
     checks: Vec<Check>,
+    model: ModelFigures,
+    page: HomePage,
 }
 
 #[derive(Serialize)]
 struct P99 {
     collector_ack: Option<f64>,
     freshness: Option<f64>,
+    home_page: f64,
+}
+
+/// What a round has found in the lake, before there is a model.
+struct Round {
+    events: u64,
+    log_events: u64,
+    found: LakeFigures,
+    seed: Option<u64>,
+    truth: Option<TruthSummary>,
+    checks: Vec<Check>,
 }
 
 #[derive(Serialize)]
@@ -48,9 +79,14 @@ struct TruthSummary {
 #[derive(Serialize)]
 struct Check {
     name: &'static str,
+    /// What the viewers did, or what the files hold.
     viewers: i64,
     lake: i64,
     equal: bool,
+}
+
+fn check(name: &'static str, viewers: u64, lake: i64) -> Check {
+    Check { name, viewers: viewers as i64, lake, equal: viewers as i64 == lake }
 }
 
 pub(super) fn once(
@@ -59,52 +95,142 @@ pub(super) fn once(
     clock: &Arc<SystemClock>,
     seed: u64,
     options: &DemoOptions,
-    home: &str,
+    settings: &Settings,
 ) -> Result<(), Failure> {
-    // Viewers of an earlier demo may have vanished: their sessions end here, before the figures are taken.
-    let leftovers = end_records(services.log.as_ref(), clock.now_ms())?;
-    runtime.block_on(services.log.append(PLAYBACK_TOPIC, leftovers))?;
-    services.drain(DRAIN_TIMEOUT)?;
-    let before = runtime.block_on(LakeFigures::read(&services.lake))?;
-    let offsets = end_offsets(services.log.as_ref())?;
-    let mut viewers = SimulatorSettings::once(seed);
-    viewers.sessions = options.sessions;
-    let line = LiveLine::start(&services, clock.clone())?;
-    let (_stop, stopped) = watch::channel(false);
-    let truth = runtime.block_on(simulate(viewers, &services.url(), clock.clone(), stopped));
-    let truth = match truth {
-        Ok(truth) => truth,
-        Err(error) => {
-            line.stop();
-            services.stop(runtime.handle())?;
-            return Err(error.into());
-        }
-    };
-    let ends = end_records(services.log.as_ref(), clock.now_ms())?;
-    runtime.block_on(services.log.append(PLAYBACK_TOPIC, ends))?;
-    let drained = services.drain(DRAIN_TIMEOUT)?;
-    line.stop();
-    if !drained {
-        services.stop(runtime.handle())?;
-        return Err(Failure::internal("the lake did not take in all events in two minutes"));
-    }
-    let found = runtime.block_on(LakeFigures::read(&services.lake))?.since(&before);
-    let log_events = events_in_log(services.log.as_ref(), &offsets)?;
-    let summary = summary(&services, &truth, &found, log_events, seed);
+    let summary = play(runtime, &services, clock, seed, options, settings);
     let lake = services.lake.clone();
-    services.stop(runtime.handle())?;
+    let stopped = services.stop(runtime.handle());
+    // The cause of a failed job is what matters, not that the round waited for it.
+    stopped?;
+    let summary = summary?;
     if options.json {
         print_json(&summary)?;
     } else {
         print_summary(&summary);
         show_tables(runtime, &lake)?;
-        show_queries(home);
+        show_queries(&settings.home.display().to_string());
     }
     let wrong: Vec<_> = summary.checks.iter().filter(|check| !check.equal).map(|check| check.name).collect();
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(Failure::internal(format!("the lake differs from what the viewers did: {}", wrong.join(", "))))
+    Err(Failure::internal(format!("the lake differs from what was sent: {}", wrong.join(", "))))
+}
+
+fn play(
+    runtime: &tokio::runtime::Runtime,
+    services: &Services,
+    clock: &Arc<SystemClock>,
+    seed: u64,
+    options: &DemoOptions,
+    settings: &Settings,
+) -> Result<Summary, Failure> {
+    let (round, profile_id) = match &options.data {
+        None => {
+            let round = simulated(runtime, services, clock, seed, options)?;
+            world::prepare(runtime, services, settings, world::small(clock.now_ms()), seed)?;
+            (round, world::FIRST_PROFILE)
+        }
+        Some(data) => (imported(runtime, services, data)?, MOVIELENS_PROFILE),
+    };
+    let Recommended { model, page, page_p99_ms } = recommend(runtime, services, settings, clock, profile_id)?;
+    let found = round.found;
+    Ok(Summary {
+        events: round.events,
+        log_events: round.log_events,
+        bronze: found.bronze as u64,
+        duplicates: (found.bronze - found.distinct) as u64,
+        dead_letters: found.dead_letters as u64,
+        sessions: found.sessions as u64,
+        epochs: found.epochs as u64,
+        p99_ms: P99 {
+            collector_ack: services.collector.stats().acknowledge_p99_ms,
+            freshness: services.progress().freshness.quantile_ms(0.99),
+            home_page: page_p99_ms,
+        },
+        seed: round.seed,
+        truth: round.truth,
+        checks: round.checks,
+        model,
+        page,
+    })
+}
+
+/// Simulated viewers with everything that can go wrong between player and collector.
+fn simulated(
+    runtime: &tokio::runtime::Runtime,
+    services: &Services,
+    clock: &Arc<SystemClock>,
+    seed: u64,
+    options: &DemoOptions,
+) -> Result<Round, Failure> {
+    let topic = PLAYBACK_TOPIC;
+    // Viewers of an earlier demo may have vanished: their sessions end here, before the figures are taken.
+    let leftovers = end_records(services.log.as_ref(), clock.now_ms())?;
+    runtime.block_on(services.log.append(topic, leftovers))?;
+    services.drain(DRAIN_TIMEOUT)?;
+    let before = runtime.block_on(LakeFigures::read(&services.lake, topic))?;
+    let offsets = end_offsets(services.log.as_ref(), topic)?;
+    let mut viewers = SimulatorSettings::once(seed);
+    viewers.sessions = options.sessions;
+    let line = LiveLine::start(services, clock.clone())?;
+    let (_stop, stopped) = watch::channel(false);
+    let truth = runtime.block_on(simulate(viewers, &services.url(), clock.clone(), stopped));
+    line.stop();
+    let truth = truth?;
+    let ends = end_records(services.log.as_ref(), clock.now_ms())?;
+    runtime.block_on(services.log.append(topic, ends))?;
+    drain(services)?;
+    let found = runtime.block_on(LakeFigures::read(&services.lake, topic))?.since(&before);
+    let log_events = events_in_log(services.log.as_ref(), topic, &offsets)?;
+    Ok(Round {
+        events: truth.events_sent,
+        log_events,
+        checks: checks(&truth, &found, log_events),
+        found,
+        seed: Some(seed),
+        truth: Some(TruthSummary {
+            distinct_events: truth.distinct_events,
+            lost_events: truth.lost_events,
+            unsure_attempts: truth.unsure_attempts,
+        }),
+    })
+}
+
+/// The Waterloo sessions and the MovieLens histories instead of simulated viewers.
+fn imported(runtime: &tokio::runtime::Runtime, services: &Services, data: &Path) -> Result<Round, Failure> {
+    let topic = IMPORT_TOPIC;
+    let before = runtime.block_on(LakeFigures::read(&services.lake, topic))?;
+    let offsets = end_offsets(services.log.as_ref(), topic)?;
+    let sessions = runtime.block_on(import::send_waterloo(data.join(WATERLOO), services.url()))?;
+    let recommend = services.recommend.as_ref().expect("the demo starts everything");
+    let folder = data.join(MOVIELENS);
+    runtime.block_on(recommend.stores.catalogue.put_titles(read_titles(&folder)?))?;
+    runtime.block_on(recommend.stores.genres.refresh(recommend.stores.catalogue.as_ref()))?;
+    let histories = runtime.block_on(import::send_movielens(folder, services.url()))?;
+    runtime.block_on(import::add_profiles(&services.lake, recommend.stores.catalogue.as_ref()))?;
+    runtime.block_on(read_import_end(&services.lake, &recommend.status))?;
+    let found = runtime.block_on(LakeFigures::read(&services.lake, topic))?.since(&before);
+    let log_events = events_in_log(services.log.as_ref(), topic, &offsets)?;
+    let count = |query: &str| runtime.block_on(int(&services.lake, query));
+    let interactions = count("SELECT count(*) FROM interactions WHERE is_imported AND profile_id LIKE 'ml-%'")?;
+    let mut checks = vec![
+        check("events in the log = bronze + dead letters", log_events, found.bronze + found.dead_letters),
+        check("interactions", histories.interactions, interactions),
+    ];
+    // A second time nothing is sent, and the lake has not grown.
+    let (new_sessions, new_events) = if sessions.duplicate { (0, 0) } else { (sessions.sessions, sessions.events) };
+    checks.push(check("sessions", new_sessions, found.sessions));
+    checks.push(check("events", new_events, found.bronze));
+    checks.push(check("distinct events in sessions", new_events, found.folded));
+    Ok(Round { events: new_events, log_events, found, seed: None, truth: None, checks })
+}
+
+fn drain(services: &Services) -> Result<(), Failure> {
+    if services.drain(DRAIN_TIMEOUT)? {
+        return Ok(());
+    }
+    Err(Failure::internal("the lake did not take in all events in two minutes"))
 }
 
 /// Declares the figures that are read from the lake and compared, each with its query.
@@ -114,8 +240,8 @@ macro_rules! lake_figures {
         struct LakeFigures { $($name: i64,)* }
 
         impl LakeFigures {
-            async fn read(lake: &DeltaLake) -> Result<Self, Failure> {
-                Ok(Self { $($name: int(lake, $sql).await?,)* })
+            async fn read(lake: &DeltaLake, topic: &str) -> Result<Self, Failure> {
+                Ok(Self { $($name: int(lake, &$sql.replace("TOPIC", topic)).await?,)* })
             }
 
             fn since(&self, before: &Self) -> Self {
@@ -126,26 +252,26 @@ macro_rules! lake_figures {
 }
 
 lake_figures! {
-    bronze: "SELECT count(*) FROM events WHERE topic = 'playback'",
-    distinct: "SELECT count(*) FROM (SELECT DISTINCT session_id, player_instance, sequence FROM events WHERE topic = 'playback')",
-    dead_letters: "SELECT sum(event_count) FROM dead_letters WHERE topic = 'playback'",
-    sessions: "SELECT count(*) FROM sessions WHERE topic = 'playback'",
-    folded: "SELECT sum(event_count) FROM sessions WHERE topic = 'playback'",
+    bronze: "SELECT count(*) FROM events WHERE topic = 'TOPIC'",
+    distinct: "SELECT count(*) FROM (SELECT DISTINCT session_id, player_instance, sequence FROM events WHERE topic = 'TOPIC')",
+    dead_letters: "SELECT sum(event_count) FROM dead_letters WHERE topic = 'TOPIC'",
+    sessions: "SELECT count(*) FROM sessions WHERE topic = 'TOPIC'",
+    folded: "SELECT sum(event_count) FROM sessions WHERE topic = 'TOPIC'",
     epochs: "SELECT count(*) FROM epochs",
-    played: "SELECT count(*) FROM sessions WHERE topic = 'playback' AND outcome = 'played'",
-    start_failures: "SELECT count(*) FROM sessions WHERE topic = 'playback' AND outcome = 'start_failure'",
-    exits_before_start: "SELECT count(*) FROM sessions WHERE topic = 'playback' AND outcome = 'exit_before_start'",
-    playback_failures: "SELECT count(*) FROM sessions WHERE topic = 'playback' AND outcome = 'playback_failure'",
-    startup_ms: "SELECT sum(startup_ms) FROM sessions WHERE topic = 'playback'",
-    playing_ms: "SELECT sum(playing_ms) FROM sessions WHERE topic = 'playback'",
-    rebuffer_ms: "SELECT sum(rebuffer_ms) FROM sessions WHERE topic = 'playback'",
-    rebuffer_count: "SELECT sum(rebuffer_count) FROM sessions WHERE topic = 'playback'",
-    seek_waiting_ms: "SELECT sum(seek_waiting_ms) FROM sessions WHERE topic = 'playback'",
-    paused_ms: "SELECT sum(paused_ms) FROM sessions WHERE topic = 'playback'",
-    ad_ms: "SELECT sum(ad_ms) FROM sessions WHERE topic = 'playback'",
-    background_ms: "SELECT sum(background_ms) FROM sessions WHERE topic = 'playback'",
-    minutes_rebuffer_ms: "SELECT sum(rebuffer_ms) FROM qoe_minutes WHERE topic = 'playback' AND cube_name = 'audience'",
-    minutes_exits: "SELECT sum(exits_before_start) FROM qoe_minutes WHERE topic = 'playback' AND cube_name = 'title'",
+    played: "SELECT count(*) FROM sessions WHERE topic = 'TOPIC' AND outcome = 'played'",
+    start_failures: "SELECT count(*) FROM sessions WHERE topic = 'TOPIC' AND outcome = 'start_failure'",
+    exits_before_start: "SELECT count(*) FROM sessions WHERE topic = 'TOPIC' AND outcome = 'exit_before_start'",
+    playback_failures: "SELECT count(*) FROM sessions WHERE topic = 'TOPIC' AND outcome = 'playback_failure'",
+    startup_ms: "SELECT sum(startup_ms) FROM sessions WHERE topic = 'TOPIC'",
+    playing_ms: "SELECT sum(playing_ms) FROM sessions WHERE topic = 'TOPIC'",
+    rebuffer_ms: "SELECT sum(rebuffer_ms) FROM sessions WHERE topic = 'TOPIC'",
+    rebuffer_count: "SELECT sum(rebuffer_count) FROM sessions WHERE topic = 'TOPIC'",
+    seek_waiting_ms: "SELECT sum(seek_waiting_ms) FROM sessions WHERE topic = 'TOPIC'",
+    paused_ms: "SELECT sum(paused_ms) FROM sessions WHERE topic = 'TOPIC'",
+    ad_ms: "SELECT sum(ad_ms) FROM sessions WHERE topic = 'TOPIC'",
+    background_ms: "SELECT sum(background_ms) FROM sessions WHERE topic = 'TOPIC'",
+    minutes_rebuffer_ms: "SELECT sum(rebuffer_ms) FROM qoe_minutes WHERE topic = 'TOPIC' AND cube_name = 'audience'",
+    minutes_exits: "SELECT sum(exits_before_start) FROM qoe_minutes WHERE topic = 'TOPIC' AND cube_name = 'title'",
 }
 
 /// One integer; NULL (the sum of nothing) is 0.
@@ -154,13 +280,11 @@ async fn int(lake: &DeltaLake, query: &str) -> Result<i64, Failure> {
     Ok(one_int(&rows).unwrap_or_default())
 }
 
-fn summary(services: &Services, truth: &Truth, found: &LakeFigures, log_events: u64, seed: u64) -> Summary {
+fn checks(truth: &Truth, found: &LakeFigures, log_events: u64) -> Vec<Check> {
     let duplicates = found.bronze - found.distinct;
-    let check =
-        |name, viewers: u64, lake: i64| Check { name, viewers: viewers as i64, lake, equal: viewers as i64 == lake };
     let ms = |ms: i64| ms as u64;
     let outcomes = &truth.outcomes;
-    let checks = vec![
+    vec![
         check("events sent = events in the log", truth.events_sent, log_events as i64),
         check("events in the log = bronze + dead letters", log_events, found.bronze + found.dead_letters),
         check("distinct events", truth.distinct_events, found.distinct),
@@ -182,27 +306,7 @@ fn summary(services: &Services, truth: &Truth, found: &LakeFigures, log_events: 
         check("ad ms", ms(truth.ad_ms), found.ad_ms),
         check("background ms", ms(truth.background_ms), found.background_ms),
         check("exits before start in minutes", outcomes.exit_before_start, found.minutes_exits),
-    ];
-    Summary {
-        events: truth.events_sent,
-        log_events,
-        bronze: found.bronze as u64,
-        duplicates: duplicates as u64,
-        dead_letters: found.dead_letters as u64,
-        sessions: found.sessions as u64,
-        epochs: found.epochs as u64,
-        p99_ms: P99 {
-            collector_ack: services.collector.stats().acknowledge_p99_ms,
-            freshness: services.progress().freshness.quantile_ms(0.99),
-        },
-        seed,
-        truth: TruthSummary {
-            distinct_events: truth.distinct_events,
-            lost_events: truth.lost_events,
-            unsure_attempts: truth.unsure_attempts,
-        },
-        checks,
-    }
+    ]
 }
 
 fn print_summary(summary: &Summary) {
@@ -214,17 +318,23 @@ fn print_summary(summary: &Summary) {
     let ms = |ms: Option<f64>| ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1} ms"));
     println!();
     println!(
-        "{} epochs; p99: acknowledgement {}, received until visible live {}",
+        "{} epochs; p99: acknowledgement {}, received until visible live {}, home page {:.1} ms",
         summary.epochs,
         ms(summary.p99_ms.collector_ack),
-        ms(summary.p99_ms.freshness)
+        ms(summary.p99_ms.freshness),
+        summary.p99_ms.home_page
     );
+    println!("\nthe page of {} by model {}", summary.page.served.profile_id, summary.model.version);
+    for row in &summary.page.rows {
+        let names: Vec<&str> = row.items.iter().take(4).map(|item| item.name.as_str()).collect();
+        println!("  {:<34} {}", row.heading, names.join(" · "));
+    }
     println!();
 }
 
-fn end_offsets(log: &dyn PartitionLog) -> Result<Vec<u64>, Failure> {
-    let partitions = log.partitions(PLAYBACK_TOPIC)?;
-    (0..partitions).map(|p| Ok(log.bounds(PLAYBACK_TOPIC, p)?.end)).collect()
+fn end_offsets(log: &dyn PartitionLog, topic: &str) -> Result<Vec<u64>, Failure> {
+    let partitions = log.partitions(topic)?;
+    (0..partitions).map(|p| Ok(log.bounds(topic, p)?.end)).collect()
 }
 
 fn end_records(log: &dyn PartitionLog, now_ms: i64) -> Result<Vec<NewRecord>, Failure> {
@@ -234,12 +344,12 @@ fn end_records(log: &dyn PartitionLog, now_ms: i64) -> Result<Vec<NewRecord>, Fa
 }
 
 /// Counts the events from these offsets on, as the records' headers say.
-fn events_in_log(log: &dyn PartitionLog, from: &[u64]) -> Result<u64, Failure> {
+fn events_in_log(log: &dyn PartitionLog, topic: &str, from: &[u64]) -> Result<u64, Failure> {
     let mut events = 0;
     for (partition, start) in from.iter().enumerate() {
         let mut at = *start;
         loop {
-            let records = log.read(PLAYBACK_TOPIC, partition as u32, at, 1 << 20)?;
+            let records = log.read(topic, partition as u32, at, 1 << 20)?;
             let Some(last) = records.last() else { break };
             at = last.offset + 1;
             events += records.iter().map(|r| u64::from(r.header.event_count)).sum::<u64>();
@@ -247,4 +357,3 @@ fn events_in_log(log: &dyn PartitionLog, from: &[u64]) -> Result<u64, Failure> {
     }
     Ok(events)
 }
-

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use indicatif::ProgressBar;
 use marquee_catalogue::{Catalogue as _, Maturity, Profile, Regions, Title};
 use marquee_events::{Clock as _, SystemClock};
 use marquee_sources::audience::{Memory, World, WorldProfile, WorldSettings, WorldTitle};
@@ -15,10 +16,13 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::services::Services;
 use crate::settings::Settings;
-use crate::training;
+use crate::training::{self, DEMO_MODEL, Wanted};
 
 /// How much past the viewers have (days).
 const HISTORY_DAYS: u32 = 28;
+
+/// Of everything random in training.
+const TRAINING_SEED: u64 = 1;
 
 /// Written into the home when its world is made.
 const FILE: &str = "demo-world.json";
@@ -29,6 +33,16 @@ const FILE: &str = "demo-world.json";
 struct Origin {
     seed: u64,
     as_of_ms: i64,
+    titles: u32,
+    viewers: u32,
+}
+
+/// The first profile of every world.
+pub(super) const FIRST_PROFILE: &str = "p-0001";
+
+/// A world for one round: its model is trained in seconds.
+pub(super) fn small(as_of_ms: i64) -> WorldSettings {
+    WorldSettings { titles: 400, viewers: 300, as_of_ms }
 }
 
 /// The viewers and what they remember.
@@ -42,11 +56,12 @@ pub(super) fn prepare(
     runtime: &tokio::runtime::Runtime,
     services: &Services,
     settings: &Settings,
-    now_ms: i64,
+    size: WorldSettings,
     seed: u64,
 ) -> Result<DemoWorld, Failure> {
-    let origin = origin(&Home::new(&settings.home)?, Origin { seed, as_of_ms: now_ms })?;
-    let world = World::new(WorldSettings::demo(origin.as_of_ms), origin.seed)?;
+    let new = Origin { seed, as_of_ms: size.as_of_ms, titles: size.titles, viewers: size.viewers };
+    let Origin { seed, as_of_ms, titles, viewers } = origin(&Home::new(&settings.home)?, new)?;
+    let world = World::new(WorldSettings { titles, viewers, as_of_ms }, seed)?;
     if let Some(recommend) = &services.recommend {
         let catalogue = &recommend.stores.catalogue;
         runtime.block_on(catalogue.put_titles(world.titles().iter().map(title).collect()))?;
@@ -54,7 +69,7 @@ pub(super) fn prepare(
         // The features jobs learn the genres before the first interaction comes.
         runtime.block_on(recommend.stores.genres.refresh(catalogue.as_ref()))?;
     }
-    let history = world.history(HISTORY_DAYS, origin.seed);
+    let history = world.history(HISTORY_DAYS, seed);
     let folder = tempfile::tempdir().map_err(|e| Failure::unavailable(format!("no folder for the history: {e}")))?;
     let file = folder.path().join("history.csv");
     write_history(&history, &file)?;
@@ -79,10 +94,20 @@ pub(super) fn train_beside(
         return Ok(None);
     }
     eprintln!("model      is being trained: pages show popular titles until it is there");
-    let (handle, lake, catalogue) = (runtime.handle().clone(), services.lake.clone(), recommend.stores.catalogue.clone());
-    let run = move || match training::train_and_publish(&handle, &home, &lake, &catalogue, clock.now_ms()) {
-        Ok(version) => eprintln!("\nmodel      {version} is in service"),
-        Err(failure) => eprintln!("\nmodel      none: {failure}"),
+    let (handle, lake, catalogue) =
+        (runtime.handle().clone(), services.lake.clone(), recommend.stores.catalogue.clone());
+    let run = move || {
+        let wanted = Wanted { model: DEMO_MODEL.to_owned(), seed: TRAINING_SEED };
+        let bar = ProgressBar::hidden();
+        let trained = training::train_on_lake(&handle, &home, &lake, catalogue.as_ref(), &wanted, clock.as_ref(), &bar);
+        let published = trained.and_then(|entry| {
+            training::publish(&home, &entry.version, false, clock.now_ms())?;
+            Ok(entry.version)
+        });
+        match published {
+            Ok(version) => eprintln!("\nmodel      {version} is in service"),
+            Err(failure) => eprintln!("\nmodel      none: {failure}"),
+        }
     };
     let thread = std::thread::Builder::new().name("training".to_owned()).spawn(run);
     thread.map(Some).map_err(|e| Failure::unavailable(format!("cannot start a thread: {e}")))
