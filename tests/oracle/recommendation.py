@@ -3,10 +3,10 @@
 usage: recommendation.py FILE [--decay D] [--window N] [--lambda L] [--min-events-per-item N]
 
 FILE is MovieLens' ratings.csv (userId, movieId, timestamp in seconds) or a file for `marquee evaluate` (profile_id,
-title_id, timestamp_ms). Items with fewer than N events are left out (default 5). A user's last item is the test, the one
-before is validation, models learn from the rest; the context of the test holds the validation item; what the context
-holds is not recommended; all other items are ranked. Events of one instant keep the file's order, items of one score
-the order in which the file first names them.
+title_id, timestamp_ms). Items with fewer than N events are left out (default 5). A user's last item is the test, the
+one before is validation, models learn from the rest; the context of the test holds the validation item; what the
+context holds is not recommended; all other items are ranked. Events of one instant keep the file's order, items of one
+score the order in which the file first names them.
 
 x is the sum of decay^age over the last `window` items before a position, y the next item, W = (XᵀX + λI)⁻¹ XᵀY; X is
 built position by position. Prints one line, `{"users", "items", "events", "cases", "results": [{"model", "hr@10",

@@ -1,6 +1,6 @@
 //! What there is to watch and who watches: titles, profiles, what a profile may see, the signed profile token, and the
-//! port [`Catalogue`] to wherever they are kept. Adapters live in crates of their own (`platform-api/store`) and must pass
-//! [`contract`]; importers (such as [`movielens`]) and adapters check what they take with the same rules
+//! port [`Catalogue`] to wherever they are kept. Adapters live in crates of their own (`platform-api/store`) and must
+//! pass [`contract`]; importers (such as [`movielens`]) and adapters check what they take with the same rules
 //! ([`Title::validate`], [`Profile::validate`]).
 
 pub mod contract;

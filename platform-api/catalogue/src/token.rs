@@ -104,7 +104,9 @@ mod tests {
         }
 
         #[test]
-        fn whatever_looks_like_a_token_is_refused(token in r"p1\.[A-Za-z0-9_-]{0,12}\.-?[0-9]{0,20}\.[A-Za-z0-9_-]{43}") {
+        fn whatever_looks_like_a_token_is_refused(
+            token in r"p1\.[A-Za-z0-9_-]{0,12}\.-?[0-9]{0,20}\.[A-Za-z0-9_-]{43}",
+        ) {
             let key = TokenKey::new(&[7; 32]).unwrap();
             prop_assert!(key.verify(&token, i64::MIN).is_err());
         }

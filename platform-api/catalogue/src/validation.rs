@@ -1,5 +1,5 @@
-//! The rules that titles and profiles keep. Adapters and importers check with these and with nothing else. Before making a rule
-//! stricter: what is stored already stays readable, but can no longer be written back.
+//! The rules that titles and profiles keep. Adapters and importers check with these and with nothing else. Before
+//! making a rule stricter: what is stored already stays readable, but can no longer be written back.
 
 use std::ops::RangeInclusive;
 

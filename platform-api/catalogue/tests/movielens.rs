@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use expect_test::{Expect, expect};
@@ -29,7 +30,7 @@ fn movies(lines: &str) -> Result<Vec<Title>, CatalogueError> {
     read(&[("movies.csv", format!("movieId,title,genres\n{lines}").as_bytes())])
 }
 
-fn check_refused(files: &[(&str, &[u8])], expected: Expect) {
+fn check_refused(files: &[(&str, &[u8])], expected: &Expect) {
     let error = read(files).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     expected.assert_eq(&error.to_string());
@@ -106,10 +107,10 @@ fn the_most_frequent_tags_are_kept() {
     let mut tags = "userId,movieId,tag,timestamp\n".to_owned();
     for number in 0..30 {
         for user in 0..=number {
-            tags.push_str(&format!("{user},7,Tag {number:02},0\n"));
+            writeln!(tags, "{user},7,Tag {number:02},0").unwrap();
         }
     }
-    tags.push_str(&format!("1,7,{},0\n", "long ".repeat(60)).repeat(50));
+    tags += &format!("1,7,{},0\n", "long ".repeat(60)).repeat(50);
     let movies = b"movieId,title,genres\n7,A,Drama\n8,B,Drama\n";
     let titles = read(&[("movies.csv", movies), ("tags.csv", tags.as_bytes())]).unwrap();
     let expected: Vec<_> = (30 - MAX_TAGS_OF_A_MOVIE..30).rev().map(|number| format!("tag {number:02}")).collect();
@@ -136,53 +137,53 @@ fn errors_name_file_line_and_field() {
     let movies = |line: &str| format!("{header}{line}\n").into_bytes();
     check_refused(
         &[("movies.csv", b"movieId,name,genres\n")],
-        expect!["movies.csv, line 1, field `title`: the header has no such column"],
+        &expect!["movies.csv, line 1, field `title`: the header has no such column"],
     );
     check_refused(
         &[("movies.csv", &movies("two,B,Drama"))],
-        expect!["movies.csv, line 3, field `movieId`: `two` is not a number from 0 to 4294967295"],
+        &expect!["movies.csv, line 3, field `movieId`: `two` is not a number from 0 to 4294967295"],
     );
-    check_refused(&[("movies.csv", &movies("2,B"))], expect!["movies.csv, line 3, field `genres`: it is missing"]);
+    check_refused(&[("movies.csv", &movies("2,B"))], &expect!["movies.csv, line 3, field `genres`: it is missing"]);
     check_refused(
         &[("movies.csv", &movies("2,B,C,Drama"))],
-        expect!["movies.csv, line 3, field `genres`: the line has 4 fields, its header 3"],
+        &expect!["movies.csv, line 3, field `genres`: the line has 4 fields, its header 3"],
     );
     check_refused(
         &[("movies.csv", &movies("1,B,Drama"))],
-        expect!["movies.csv, line 3, field `movieId`: movie 1 is there twice"],
+        &expect!["movies.csv, line 3, field `movieId`: movie 1 is there twice"],
     );
     check_refused(
         &[("movies.csv", &movies("2,,Drama"))],
-        expect!["movies.csv, line 3, field `title`: it is empty (title `ml-2`)"],
+        &expect!["movies.csv, line 3, field `title`: it is empty (title `ml-2`)"],
     );
     check_refused(
         &[("movies.csv", &movies("2,B,Drama||War"))],
-        expect!["movies.csv, line 3, field `genres`: number 2: it is empty (title `ml-2`)"],
+        &expect!["movies.csv, line 3, field `genres`: number 2: it is empty (title `ml-2`)"],
     );
     check_refused(
         &[("movies.csv", &[header.as_bytes(), b"2,\xff,Drama\n"].concat())],
-        expect!["movies.csv, line 3, field `title`: it is not UTF-8"],
+        &expect!["movies.csv, line 3, field `title`: it is not UTF-8"],
     );
     check_refused(
         &[("movies.csv", header.as_bytes()), ("tags.csv", b"userId,movieId,tag,timestamp\n1,9,fun,0\n")],
-        expect!["tags.csv, line 2, field `movieId`: there is no movie 9 in the movies"],
+        &expect!["tags.csv, line 2, field `movieId`: there is no movie 9 in the movies"],
     );
     check_refused(
         &[("movies.dat", b"1::A::Drama\n2::B\n")],
-        expect!["movies.dat, line 2, field `genres`: it is missing"],
+        &expect!["movies.dat, line 2, field `genres`: it is missing"],
     );
     check_refused(
         &[("movies.dat", b"1::A::B::Drama\n")],
-        expect!["movies.dat, line 1, field `genres`: the line has 4 fields instead of 3"],
+        &expect!["movies.dat, line 1, field `genres`: the line has 4 fields instead of 3"],
     );
 }
 
 #[test]
 fn an_unclosed_quote_does_not_swallow_the_file() {
-    let rest: String = (2..200).map(|number| format!("{number},Title {number} (1995),Drama\n")).collect();
+    let rest = "2,Jumanji (1995),Drama\n".repeat(200);
     check_refused(
         &[("movies.csv", format!("movieId,title,genres\n1,\"Toy Story (1995),Drama\n{rest}").as_bytes())],
-        expect!["movies.csv, line 2, field `genres`: it is missing"],
+        &expect!["movies.csv, line 2, field `genres`: it is missing"],
     );
 }
 

@@ -1,4 +1,5 @@
-//! Measures the `SQLite` catalogue with 10,000 titles and 100,000 profiles: `cargo run -p marquee-store --example load`.
+//! Measures the `SQLite` catalogue with 10,000 titles and 100,000 profiles:
+//! `cargo run -p marquee-store --example load`.
 
 use std::hint::black_box;
 use std::time::Instant;

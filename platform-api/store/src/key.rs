@@ -32,9 +32,7 @@ pub enum KeyError {
         mode: u32,
     },
     /// The file is not a key: cut short, or something else.
-    #[error(
-        "the key file {path} is not a file of {KEY_BYTES} bytes: restore it, or remove it, and all that it has signed is refused"
-    )]
+    #[error("the key file {path} is not a file of {KEY_BYTES} bytes: restore it, or remove it and what it has signed")]
     WrongLength {
         /// The file.
         path: String,

@@ -8,8 +8,8 @@ use serde_json::{from_str, to_string};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, QueryBuilder, Row as _, Sqlite};
 
-/// Rows in one statement: enough that its overhead is small beside them; with nine columns 4,500 values, of which `SQLite`
-/// takes 32,766.
+/// Rows in one statement: enough that its overhead is small beside them; with nine columns 4,500 values, of which
+/// `SQLite` takes 32,766.
 pub(crate) const ROWS_PER_STATEMENT: usize = 500;
 
 /// A statement that adds or replaces titles; rows that stay as they are do not count as affected.

@@ -27,7 +27,7 @@ fn interactions(rows: &[(String, String, i64)]) -> Interactions {
 }
 
 fn scores(model: &mut dyn Recommender, training: &Training) -> Vec<Vec<f32>> {
-    model.fit(training, &mut |_| ()).unwrap();
+    model.fit(training, &mut |_| ()).expect("it can be fitted");
     let mut all = Vec::new();
     for history in training.histories.iter().filter(|history| !history.is_empty()) {
         let mut scores = vec![0.0; training.items.len()];

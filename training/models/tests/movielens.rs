@@ -25,12 +25,12 @@ fn movielens() -> Option<PathBuf> {
 
 fn records(file: &Path) -> Vec<csv::StringRecord> {
     let mut reader = csv::Reader::from_path(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    reader.records().collect::<Result<_, _>>().unwrap()
+    reader.records().collect::<Result<_, _>>().expect("records")
 }
 
 fn interactions(folder: &Path) -> Interactions {
     let ratings = records(&folder.join("ratings.csv"));
-    let rows = ratings.iter().map(|row| (&row[0], &row[1], row[3].parse::<i64>().unwrap() * 1_000));
+    let rows = ratings.iter().map(|row| (&row[0], &row[1], row[3].parse::<i64>().expect("seconds") * 1_000));
     Interactions::from_rows(rows)
 }
 
@@ -54,8 +54,8 @@ fn catalogue(folder: &Path) -> CatalogueSnapshot {
 fn evaluate(interactions: &Interactions, mut models: Vec<Box<dyn Recommender>>) -> Vec<ModelResult> {
     let report = Evaluation::published(Protocol::LeaveOneOut)
         .run(interactions, &mut models, &SystemClock::default(), &mut |model, step| println!("{model}: {step:?}"))
-        .unwrap();
-    println!("{}", serde_json::to_string_pretty(&report).unwrap());
+        .expect("every model can be fitted");
+    println!("{}", serde_json::to_string_pretty(&report).expect("JSON"));
     assert_eq!((report.users, report.items, report.events, report.cases), (610, 3_650, 90_274, 610));
     report.results
 }
@@ -109,13 +109,14 @@ fn linear_transition_is_the_reference() {
     }
 }
 
+/// Two passes are enough for that; a whole training reaches .078 (seed 1).
 #[test]
 fn two_tower_beats_popularity() {
     let Some(folder) = movielens() else { return };
     let with = Ingredients { catalogue: Arc::new(catalogue(&folder)), seed: 1 };
     let models: Vec<Box<dyn Recommender>> = vec![
         Box::new(popular_all_time::model()),
-        Box::new(TwoTower::new(Settings { max_epochs: 5, ..Settings::default() }, &with)),
+        Box::new(TwoTower::new(Settings { max_epochs: 2, ..Settings::default() }, &with)),
     ];
     let results = evaluate(&interactions(&folder), models);
     // 0.020: the gap must be more than the noise of 610 cases.

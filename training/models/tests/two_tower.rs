@@ -43,10 +43,10 @@ fn trained() -> (Tower, Arc<CatalogueSnapshot>) {
     let with = Ingredients { catalogue: Arc::clone(&catalogue), seed: 3 };
     let mut model = TwoTower::new(Settings { max_epochs: 40, patience: 40, ..Settings::default() }, &with);
     let mut losses = Vec::new();
-    model.learn(&training, &mut |step| losses.push(step.loss)).unwrap();
+    model.learn(&training, &mut |step| losses.push(step.loss)).expect("it can be fitted");
     assert_eq!(losses.len(), 40);
     assert!(losses[39] < losses[0] - 0.3, "{losses:?}");
-    (model.tower().unwrap().clone(), catalogue)
+    (model.tower().expect("it is fitted").clone(), catalogue)
 }
 
 fn history(ids: &[&str]) -> Vec<Watched> {
@@ -58,7 +58,7 @@ fn embed(tower: &Tower, ids: &[&str]) -> Option<Vec<f32>> {
 }
 
 fn score(tower: &Tower, viewer: &[f32], id: &str) -> f32 {
-    tower.item_vector(id).unwrap().iter().zip(viewer).map(|(a, b)| a * b).sum()
+    tower.item_vector(id).expect("a title of the world").iter().zip(viewer).map(|(a, b)| a * b).sum()
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! "Session-aware linear item-item models for session-based recommendation", WWW 2021).
 //!
 //! For every position of every history, x = Σ decay^age over the last `window` items and y = the next item; then
-//! W = (XᵀX + λI)⁻¹ XᵀY. Neither X nor Y is ever built: two items of a history meet in a geometric series, so each pair
-//! within the window costs one addition, not one for each position that sees both.
+//! `W = (XᵀX + λI)⁻¹ XᵀY`. Neither X nor Y is ever built: two items of a history meet in a geometric series, so each
+//! pair within the window costs one addition, not one for each position that sees both.
 
 use faer::Mat;
 use faer::linalg::solvers::{Llt, Solve as _};
@@ -91,8 +91,8 @@ impl LinearTransition {
     /// The model's name.
     pub const NAME: &str = "linear-transition";
 
-    /// Next items that serving keeps of each item: with 100 MovieLens small loses nothing that its 610 cases could
-    /// show (`tests/movielens.rs`).
+    /// Next items that serving keeps of each item. Under leave-one-out on MovieLens small that costs .004 of an NDCG@10
+    /// of .083, with 200 .002; `tests/movielens.rs` holds it to .005.
     pub const NEIGHBOURS: usize = 100;
 
     /// Not yet fitted.
@@ -188,7 +188,7 @@ impl LinearTransition {
         (column != NO_COLUMN).then_some(column as usize)
     }
 
-    /// The lower triangle of XᵀX, and XᵀY.
+    /// The lower triangle of `XᵀX`, and `XᵀY`.
     fn accumulate(&self, histories: &[Vec<usize>]) -> (Mat<f64>, Mat<f64>) {
         let (n, window) = (self.items.len(), self.parameters.window);
         // Each from the one before, not by `powi`: the same bits on every machine.
@@ -307,7 +307,7 @@ mod tests {
         model
     }
 
-    /// XᵀX and XᵀY as the formula says it, position by position.
+    /// `XᵀX` and `XᵀY` as the formula says it, position by position.
     fn by_definition(histories: &[Vec<usize>], n: usize, decay: f64, window: usize) -> (Mat<f64>, Mat<f64>) {
         let (mut gram, mut cross) = (Mat::<f64>::zeros(n, n), Mat::<f64>::zeros(n, n));
         for history in histories {

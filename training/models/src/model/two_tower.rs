@@ -9,7 +9,8 @@ use marquee_evaluation::{FitError, Progress, Recommender, Training, Visit};
 use crate::two_tower::{tower::Tower, training};
 use crate::{Ingredients, ModelError};
 
-/// The parameters; the defaults come from a small search on the validation cases of MovieLens small.
+/// The parameters. The defaults are the best of a few tries on the validation cases of MovieLens small: dimension 32 or
+/// 64, learning rate 0.003 or 0.005, weight decay 0.05 or 0.5.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Length of the vectors. The last number of an item is its bias: that of a viewer is always 1.
@@ -20,9 +21,9 @@ pub struct Settings {
     pub decays: [f32; 2],
     /// Only so many of the last items count.
     pub window: usize,
-    /// Of AdamW.
+    /// Of `AdamW`.
     pub learning_rate: f64,
-    /// Of AdamW.
+    /// Of `AdamW`.
     pub weight_decay: f64,
     /// In each step so large a share of the items shows only its content, so that content learns to stand alone.
     pub id_dropout: f32,
@@ -41,11 +42,11 @@ impl Default for Settings {
             hidden: 64,
             decays: [0.5, 0.9],
             window: 50,
-            learning_rate: 3e-3,
+            learning_rate: 5e-3,
             weight_decay: 0.05,
             id_dropout: 0.1,
             history_dropout: 0.2,
-            max_epochs: 30,
+            max_epochs: 12,
             patience: 3,
         }
     }
@@ -69,7 +70,8 @@ impl TwoTower {
         Self { settings, catalogue: Arc::clone(&with.catalogue), seed: with.seed, fitted: None }
     }
 
-    /// Learns. Titles of the catalogue that nobody watched get a vector from their content.
+    /// Learns. Titles of the catalogue that nobody watched get a vector from their content. Without validation cases
+    /// the last event of each history becomes one and is not trained on.
     ///
     /// # Errors
     /// [`ModelError::NothingToLearn`], [`ModelError::TooManyItems`], [`ModelError::Numeric`].

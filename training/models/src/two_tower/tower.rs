@@ -159,7 +159,9 @@ impl Tower {
         mixed[2 * dimension] = 1.0;
         let mut vector = product(&mixed, &self.weights.direct, dimension - 1);
         let mut hidden = product(&mixed, &self.weights.hidden, self.shapes.hidden);
-        hidden.iter_mut().for_each(|x| *x = x.max(0.0));
+        for x in &mut hidden {
+            *x = x.max(0.0);
+        }
         let more = product(&hidden, &self.weights.output, dimension - 1);
         vector.iter_mut().zip(more).for_each(|(x, more)| *x += more);
         vector.push(1.0);

@@ -1,4 +1,4 @@
-//! Training of `two-tower`: full softmax over the watched items, AdamW, early stopping on the validation cases. All
+//! Training of `two-tower`: full softmax over the watched items, `AdamW`, early stopping on the validation cases. All
 //! randomness comes from one seeded generator; candle's own cannot be seeded on the CPU, so it is never asked.
 
 use std::collections::HashSet;
