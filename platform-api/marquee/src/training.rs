@@ -91,6 +91,6 @@ fn show(bar: &ProgressBar, step: Step<'_>) {
 
 /// Shows how far a model is on a bar whose message is set.
 pub(crate) fn advance(bar: &ProgressBar, progress: Progress) {
-    bar.set_length(u64::from(progress.steps));
-    bar.set_position(u64::from(progress.step));
+    bar.set_length(u64::from(progress.max_epochs));
+    bar.set_position(u64::from(progress.epoch));
 }

@@ -129,7 +129,7 @@ fn title(number: usize) -> Title {
 
 fn put_model(parts: &Rehearsal, version: &str) {
     let id = |number: usize| format!("t-{:02}", number % TITLES);
-    let vectors = (0..TITLES).map(|number| (id(number), vec![1.0, number as f32])).collect();
+    let vectors = (0..TITLES).map(|number| (id(number), vec![1.0 + number as f32 / 100.0])).collect();
     let after = |number: usize| (1..10).map(|step| (id(number + step), 1.0 / step as f32)).collect();
     let lists = (0..TITLES).map(|number| (id(number), after(number))).collect();
     let popular = (0..TITLES).map(|number| (id(number), 1.0)).collect();

@@ -40,6 +40,7 @@ pub(crate) fn build<'a>(
 }
 
 pub(crate) fn numbered(watches: &[Watch]) -> Interactions {
-    let row = |watch: &'_ Watch| (watch.profile_id.as_str(), watch.title_id.as_str(), watch.at_ms);
-    Interactions::from_rows(watches.iter().map(row))
+    Interactions::from_rows(
+        watches.iter().map(|watch| (watch.profile_id.as_str(), watch.title_id.as_str(), watch.at_ms)),
+    )
 }

@@ -82,7 +82,7 @@ impl Layout {
             }),
             Layout::MovieLens => {
                 let rating: f64 = number(&record[2], "rating")?;
-                if !marquee_events::RATING_RANGE.contains(&rating) {
+                if !marquee_events::interactions::RATING_RANGE.contains(&rating) {
                     return Err(format!("`rating` is {rating}, not 0.5 to 5"));
                 }
                 let seconds = time(&record[3], "timestamp")?;

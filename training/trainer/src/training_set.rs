@@ -114,7 +114,9 @@ impl TrainingSet {
         let (times, fractions) = (times.i64()?, sorted.column("watched_fraction")?.f64()?);
         let mut seen = HashSet::new();
         let mut watches = Vec::new();
-        for (((profile, title), at_ms), fraction) in profiles.iter().zip(titles).zip(times).zip(fractions) {
+        for (((profile, title), at_ms), fraction) in
+            profiles.iter().zip(titles.iter()).zip(times.iter()).zip(fractions.iter())
+        {
             let (Some(profile), Some(title), Some(at_ms)) = (profile, title, at_ms) else { continue };
             if seen.insert((profile, title)) {
                 watches.push(Watch {
@@ -150,14 +152,15 @@ fn read_features(paths: &[PathBuf]) -> PolarsResult<DataFrame> {
 
 /// The columns of features for a table without files.
 fn no_features() -> Vec<Expr> {
-    let null = |name: &&str| match **name {
-        "seen_titles" | "listed_titles" => lit(NULL).cast(DataType::Int64).alias(**name),
-        "genre_affinities_millionths" | "recent_titles_at_ms" => {
-            lit(NULL).cast(DataType::List(Box::new(DataType::Int64))).alias(**name)
-        }
-        _ => lit(NULL).cast(DataType::String).alias(**name),
+    let null = |name: &'static str| {
+        let kind = match name {
+            "seen_titles" | "listed_titles" => DataType::Int64,
+            "genre_affinities_millionths" | "recent_titles_at_ms" => DataType::List(Box::new(DataType::Int64)),
+            _ => DataType::String,
+        };
+        lit(NULL).cast(kind).alias(name)
     };
-    FEATURES.iter().map(|name| null(&name)).chain(ORDER.map(col)).chain([col("profile_id")]).collect()
+    FEATURES.map(null).into_iter().chain(ORDER.map(col)).chain([col("profile_id")]).collect()
 }
 
 /// The as-of join on places: polars joins as of one column, so the order is turned into numbers first.

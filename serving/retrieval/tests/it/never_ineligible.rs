@@ -112,10 +112,11 @@ async fn play(seed: u64, seen: &mut Seen) {
             deadline: Instant::now() + Duration::from_millis(any_deadline_ms(&mut random, &parts)),
         };
         let before = recommender.is_ready();
-        let Some((served, rows)) = ask(&mut random, &recommender, context, seen).await else { continue };
-        if !before {
+        let answer = ask(&mut random, &recommender, context, seen).await;
+        if !before && recommender.is_ready() {
             known = Some(CatalogueSnapshot::new(1, parts.catalogue.titles())); // the request was the first to read it
         }
+        let Some((served, rows)) = answer else { continue };
         let known = known.as_ref().expect("a page was made");
         check(&rows, &served, &viewer, known, &unwanted.get(profile_id).cloned().unwrap_or_default(), seen);
         if parts.catalogue.profiles_fault.get() != Fault::None {
