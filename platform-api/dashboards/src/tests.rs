@@ -11,7 +11,6 @@ use marquee_events::proto::{
     RebufferStart, Rendition, Resume, SeekEnd, SeekStart, SessionEnd, ViewEvent, ViewEventBatch,
 };
 use marquee_events::{Clock, ErrorKind, SystemClock};
-use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use marquee_catalogue::Catalogue as _;
-use marquee_catalogue::token::TokenKey;
 use marquee_definitions::OnlineStore;
 use marquee_events::Clock;
 use marquee_jobs::TitleGenres;
@@ -56,7 +55,7 @@ impl RecommendStores {
 /// Pages being served.
 pub(crate) struct Recommend {
     pub(crate) stores: RecommendStores,
-    pub(crate) tokens: TokenKey,
+    client: RowsClient,
     pub(crate) rows_address: SocketAddr,
     pub(crate) status: Arc<DataStatus>,
     pub(crate) models: Arc<ModelSlot>,
@@ -115,12 +114,16 @@ impl Recommend {
             status.clone(),
             stop_watching.clone(),
         ));
-        Ok(Self { stores, tokens, rows_address, status, models, stop_rows, serving, stop_watching })
+        let client = {
+            let _entered = handle.enter(); // the channel's own task runs there
+            RowsClient::new(rows_address, tokens, clock)
+        };
+        Ok(Self { stores, client, rows_address, status, models, stop_rows, serving, stop_watching })
     }
 
     /// Asks for pages as any client would.
-    pub(crate) fn client(&self, clock: Arc<dyn Clock>) -> RowsClient {
-        RowsClient::new(self.rows_address, self.tokens.clone(), clock)
+    pub(crate) fn client(&self) -> RowsClient {
+        self.client.clone()
     }
 
     pub(crate) fn has_failed(&self) -> bool {

@@ -142,7 +142,7 @@ impl Services {
                 lake: lake.clone(),
                 log: log.clone(),
                 catalogue: started.stores.catalogue.clone(),
-                pages: started.client(clock.clone()),
+                pages: started.client(),
                 clock,
             };
             browser = Some(Browser::start(handle, listener, dashboards, parts)?);

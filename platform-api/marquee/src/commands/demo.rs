@@ -86,7 +86,7 @@ fn forever(
     eprintln!("Ctrl-C stops.");
     let (stop, stopped) = watch::channel(false);
     let pages =
-        services.recommend.as_ref().map(|recommend| -> Arc<dyn Pages> { Arc::new(recommend.client(clock.clone())) });
+        services.recommend.as_ref().map(|recommend| -> Arc<dyn Pages> { Arc::new(recommend.client()) });
     let (url, audience, viewers_clock) = (services.url(), AudienceSettings::continuous(seed), clock.clone());
     let viewers = runtime
         .spawn(async move { simulate_audience(world, memories, audience, &url, pages, viewers_clock, stopped).await });

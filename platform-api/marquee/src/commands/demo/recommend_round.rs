@@ -68,7 +68,7 @@ pub(super) fn recommend(
         }
         std::thread::sleep(LOOK);
     }
-    let client = recommend.client(clock.clone());
+    let client = recommend.client();
     let failed = |status: Status| Failure::unavailable(format!("no page for {profile_id}: {}", status.message()));
     let mut took_ms = Vec::with_capacity(TIMED_PAGES);
     let mut page = None;
