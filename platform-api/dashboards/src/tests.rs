@@ -139,7 +139,7 @@ fn random_session(rng: &mut StdRng, number: u64) -> Vec<ViewEventBatch> {
         };
         let payload = match (sequence, rng.random_range(0..34)) {
             (0, 0..30) => Payload::PlayRequested(PlayRequested {}),
-            (1..4, 0..12) | (_, 0..2) => Payload::FirstFrame(FirstFrame {}),
+            (1..4, 0..10) | (_, 0..2) => Payload::FirstFrame(FirstFrame {}),
             (_, 2..6) => Payload::RebufferStart(RebufferStart {}),
             (_, 6..10) => Payload::RebufferEnd(RebufferEnd {}),
             (_, 10) => Payload::Pause(Pause {}),

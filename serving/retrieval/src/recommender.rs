@@ -220,8 +220,12 @@ impl Recommender {
         if let Some(shelf) = self.shelves.current() {
             return Ok(shelf);
         }
-        budget.within(self.shelves.refresh()).await.unwrap_or(Err(PageError::Deadline))?;
-        self.shelves.current().ok_or(PageError::Deadline)
+        let read = budget.within(self.shelves.refresh()).await;
+        match (self.shelves.current(), read) {
+            (Some(shelf), _) => Ok(shelf),
+            (None, Some(Err(error))) => Err(error),
+            (None, _) => Err(PageError::Deadline),
+        }
     }
 
     fn instant(&self, as_of: AsOf, state: Option<&ProfileState>, shelf: &Shelf) -> (i64, Arc<Board>) {

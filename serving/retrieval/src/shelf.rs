@@ -14,13 +14,14 @@ const MAX_CO_WATCH: usize = 100;
 /// within the hour, and a quiet night does not empty the row.
 const LAST_HOUR_SHARE: f64 = 0.5;
 
-/// The catalogue and what is known of all viewers.
+/// The catalogue and what is known of all viewers. A copy shares everything.
+#[derive(Clone)]
 pub(crate) struct Shelf {
     pub(crate) catalogue: Arc<CatalogueSnapshot>,
     /// By title number: its genres as sorted numbers.
-    pub(crate) genres: Vec<Vec<u16>>,
+    pub(crate) genres: Arc<[Vec<u16>]>,
     /// Title numbers, the newest in the catalogue first; ties by number.
-    pub(crate) newest: Vec<u32>,
+    pub(crate) newest: Arc<[u32]>,
     /// As of the last refresh.
     pub(crate) live: Arc<Board>,
     /// As of the end of imported data (ms since the epoch).
@@ -59,7 +60,7 @@ impl Shelf {
         }
         let mut newest: Vec<u32> = (0..titles.len() as u32).collect();
         newest.sort_by_key(|&number| std::cmp::Reverse(titles[number as usize].added_at_ms));
-        Self { catalogue, genres, newest, live: Arc::default(), imported: None }
+        Self { catalogue, genres: genres.into(), newest: newest.into(), live: Arc::default(), imported: None }
     }
 
     /// Jaccard similarity of two titles' genres, 0 to 1; 0 when both have none.
@@ -98,6 +99,23 @@ impl Board {
         best_first(&mut board.trending);
         best_first(&mut board.popular);
         board
+    }
+
+    /// The same order for the titles that another catalogue also has. A new catalogue is put in use with it at once:
+    /// what may be shown must not wait for features.
+    pub(crate) fn carried(&self, from: &CatalogueSnapshot, to: &CatalogueSnapshot) -> Self {
+        let number = |old: u32| to.number(&from.titles()[old as usize].title_id);
+        let renumbered = |list: &[(u32, f64)]| -> Vec<(u32, f64)> {
+            list.iter().filter_map(|&(old, score)| Some((number(old)?, score))).collect()
+        };
+        let mut views = vec![0.0; to.titles().len()];
+        for (old, &count) in (0..).zip(&self.views) {
+            if let Some(new) = number(old) {
+                views[new as usize] = count;
+            }
+        }
+        let co_watch = self.co_watch.iter().filter_map(|(&old, list)| Some((number(old)?, renumbered(list)))).collect();
+        Self { trending: renumbered(&self.trending), popular: renumbered(&self.popular), views, co_watch }
     }
 }
 

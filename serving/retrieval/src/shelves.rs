@@ -23,13 +23,17 @@ const REFRESH_INTERVAL_MS: u64 = 1_000;
 /// core for itself.
 const REFRESH_TIME_PARTS: u32 = 10;
 
-/// A store that has not answered a refresh by then has failed (ms).
-const REFRESH_TIMEOUT_MS: u64 = 10_000;
+/// But never rests longer than this (ms): a pass that was long because a store hangs must not make the catalogue old.
+const MAX_REST_MS: u64 = 10_000;
+
+/// A store that has not answered by then has failed (ms). Ten thousand titles are read in a tenth of it.
+const REFRESH_TIMEOUT_MS: u64 = 5_000;
 
 /// Even without news, windows and decay move on (s).
 const REBUILD_AFTER_S: u64 = 60;
 
-/// A shelf that has not been looked at for so long is called out of date (s): several refreshes have failed to end.
+/// A catalogue that has not been looked at for so long is called out of date (s): more than the longest pass, in which
+/// every store takes its whole time, and the longest rest.
 const STALE_AFTER_S: u64 = 30;
 
 /// The shelf in use, and what it takes to make the next.
@@ -68,7 +72,7 @@ impl Shelves {
             clock,
             current: ArcSwapOption::empty(),
             catalogue_failed: AtomicBool::new(false),
-            features_failed: AtomicBool::new(false),
+            features_failed: AtomicBool::new(true), // until they are read
             last: Mutex::default(),
             looked_at: ArcSwapOption::empty(),
             reading: Blocking::new(1), // a hung read of all titles must not be joined by a second
@@ -89,7 +93,7 @@ impl Shelves {
         self.catalogue_failed.load(Ordering::Relaxed) || is_stale()
     }
 
-    /// Whether the last attempt to read the titles' features failed.
+    /// Whether the last attempt to read the titles' features failed, or there was none yet.
     pub(crate) fn features_failed(&self) -> bool {
         self.features_failed.load(Ordering::Relaxed)
     }
@@ -100,20 +104,22 @@ impl Shelves {
         let known = self.current();
         let read = self.read_catalogue(known.as_deref()).await;
         self.catalogue_failed.store(read.is_err(), Ordering::Relaxed);
-        let (mut shelf, is_new) = match (read, known) {
-            (Ok(Some(catalogue)), _) => (Shelf::new(Arc::new(catalogue)), true),
-            (Ok(None), Some(known)) => (copy(&known), false),
+        let (shelf, is_new) = match (read, known) {
+            (Ok(Some(catalogue)), known) => (self.put(catalogue, known.as_deref()), true),
+            (Ok(None), Some(known)) => (Shelf::clone(&known), false),
             (Err(error), Some(known)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the catalogue cannot be read");
-                (copy(&known), false)
+                (Shelf::clone(&known), false)
             }
             (Err(error), None) => return Err(error),
             (Ok(None), None) => unreachable!("an unknown catalogue is always read"),
         };
+        if is_new {
+            *last = LastRefresh::default(); // should this pass be dropped below, the next one must read the features
+        }
         let store_version = Some(self.online.version());
         let imported_through_ms = self.status.imported_through_ms();
-        let is_current = !is_new
-            && !self.features_failed()
+        let is_current = !self.features_failed()
             && last.store_version == store_version
             && last.imported_through_ms == imported_through_ms
             && last.built.is_some_and(|at| at.elapsed() < Duration::from_secs(REBUILD_AFTER_S));
@@ -121,10 +127,9 @@ impl Shelves {
             let boards = self.boards(Arc::clone(&shelf.catalogue), imported_through_ms).await;
             self.features_failed.store(boards.is_none(), Ordering::Relaxed);
             if let Some((live, imported)) = boards {
-                (shelf.live, shelf.imported) = (live, imported);
                 *last = LastRefresh { store_version, imported_through_ms, built: Some(Instant::now()) };
+                self.current.store(Some(Arc::new(Shelf { live, imported, ..shelf })));
             }
-            self.current.store(Some(Arc::new(shelf)));
         }
         if !self.catalogue_failed.load(Ordering::Relaxed) {
             self.looked_at.store(Some(Arc::new(Instant::now())));
@@ -140,8 +145,22 @@ impl Shelves {
                 tracing::warn!(error = &error as &dyn std::error::Error, "there is nothing to show yet");
             }
             let rest = began.elapsed() * REFRESH_TIME_PARTS;
-            tokio::time::sleep(rest.max(Duration::from_millis(REFRESH_INTERVAL_MS))).await;
+            let (least, most) = (Duration::from_millis(REFRESH_INTERVAL_MS), Duration::from_millis(MAX_REST_MS));
+            tokio::time::sleep(rest.clamp(least, most)).await;
         }
+    }
+
+    /// Puts a new catalogue in use, with what was known of the titles that it shares with the old one.
+    fn put(&self, catalogue: CatalogueSnapshot, known: Option<&Shelf>) -> Shelf {
+        let mut shelf = Shelf::new(Arc::new(catalogue));
+        if let Some(known) = known {
+            let carried = |board: &Board| Arc::new(board.carried(&known.catalogue, &shelf.catalogue));
+            let (live, imported) = (carried(&known.live), known.imported.as_ref());
+            let imported = imported.map(|(end_ms, board)| (*end_ms, carried(board)));
+            (shelf.live, shelf.imported) = (live, imported);
+        }
+        self.current.store(Some(Arc::new(shelf.clone())));
+        shelf
     }
 
     /// The catalogue, if it is not the one that is known.
@@ -185,15 +204,4 @@ impl Shelves {
 
 fn budget() -> Budget {
     Budget::before(Instant::now() + Duration::from_millis(REFRESH_TIMEOUT_MS))
-}
-
-/// The same shelf, to be given other boards. A copy of what is small: the catalogue and boards are shared.
-fn copy(shelf: &Shelf) -> Shelf {
-    Shelf {
-        catalogue: Arc::clone(&shelf.catalogue),
-        genres: shelf.genres.clone(),
-        newest: shelf.newest.clone(),
-        live: Arc::clone(&shelf.live),
-        imported: shelf.imported.clone(),
-    }
 }

@@ -89,6 +89,26 @@ async fn a_lost_catalogue_is_remembered() {
     assert_eq!(degraded(&scene.home("adult").await), []);
 }
 
+/// A licence that ends must not wait for a store of features that hangs.
+#[tokio::test]
+async fn a_new_catalogue_does_not_wait_for_features() {
+    let scene = scene().await;
+    let popular = |page: &marquee_retrieval::Page| row(page, "top_picks").items[0].title_id.clone();
+    scene.parts.models.switch(None);
+    assert_eq!(popular(&scene.home("child").await), "t-04");
+    scene.parts.online.fault.set(Fault::Hangs);
+    let mut titles = scene.parts.catalogue.titles();
+    titles.retain(|title| title.title_id != "t-02");
+    titles.iter_mut().find(|title| title.title_id == "t-04").unwrap().maturity = Maturity::Age18;
+    scene.parts.catalogue.replace_titles(titles);
+    let refresh = tokio::time::timeout(Duration::from_millis(20), scene.recommender.refresh());
+    assert!(refresh.await.is_err(), "the features hang");
+    scene.parts.online.fault.set(Fault::None);
+    let page = scene.home("child").await;
+    assert!(!all_ids(&page).contains(&"t-04"));
+    assert_eq!(popular(&page), "t-08", "what was popular stays known, under other numbers");
+}
+
 #[tokio::test]
 async fn a_catalogue_that_never_answered_is_an_error() {
     let scene = scene().await;

@@ -54,7 +54,7 @@ fn no_response_holds_or_names_what_its_viewer_may_not_see() {
         }
     }
     println!("{} items, {} unavailable, {:?}", all.items, all.unavailable, all.degraded);
-    assert!(all.items > 10 * CASES, "only {} items were looked at", all.items);
+    assert!(all.items > 2 * CASES, "only {} items were looked at", all.items);
     assert_eq!(all.kinds.len(), 6, "{:?}", all.kinds);
     assert_eq!(all.degraded.len(), Degraded::ALL.len(), "{:?}", all.degraded);
     assert!(all.degraded.values().all(|&count| count > 500), "{:?}", all.degraded);
@@ -95,7 +95,12 @@ async fn play(seed: u64, seen: &mut Seen) {
     for case in 0..CASES_PER_WORLD {
         any_change(&mut random, &parts, &mut profiles, &mut unwanted);
         if random.random_bool(0.3) {
-            let is_read = recommender.refresh().await.is_ok() && parts.catalogue.titles_fault.get() == Fault::None;
+            // A hung store of features must not keep a new catalogue from being used.
+            let refresh = tokio::time::timeout(Duration::from_millis(5), recommender.refresh());
+            let is_read = parts.catalogue.titles_fault.get() == Fault::None;
+            if refresh.await.is_err() {
+                assert_eq!(parts.online.fault.get(), Fault::Hangs);
+            }
             if is_read {
                 known = Some(CatalogueSnapshot::new(1, parts.catalogue.titles()));
             }

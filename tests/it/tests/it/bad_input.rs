@@ -102,7 +102,7 @@ fn settings_name_their_origin() {
     let origin = |key: &str| document["origins"][key].as_str().unwrap_or_default().to_owned();
     assert!(origin("log.partitions").ends_with("marquee.toml"), "{document}");
     assert_eq!(origin("log.retention_hours"), "environment");
-    assert_eq!(origin("collector.listen"), "default");
+    assert_eq!(origin("lake.query_memory_bytes"), "default");
     assert_eq!(origin("home"), "flag");
 }
 
