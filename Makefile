@@ -40,6 +40,14 @@ build: ## build the binary and print its path
 setup-test: ## only what `test` needs on this machine: system packages and .venv
 	@scripts/checks.sh packages python
 
+.PHONY: web
+web: ## build the web app anew into platform-api/dashboards/web/dist (needs Node)
+	@scripts/web.sh build
+
+.PHONY: screenshots
+screenshots: ## write the pictures of the README anew (needs Node, Chromium and FFmpeg)
+	@scripts/web.sh screenshots
+
 .PHONY: lint
 lint: ## check format and lints
 	@scripts/checks.sh format clippy

@@ -7,14 +7,17 @@ source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
 # Cheap and decisive first.
-all=(data packages python format clippy tests oracle deny)
+all=(data packages python format clippy web tests pages journey oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
   [python]="Python environment"
   [format]="cargo fmt --check"
   [clippy]="cargo clippy"
+  [web]="web app: types, units, dist/ is what the sources make"
   [tests]="cargo test"
+  [pages]="pages in Chromium, over made-up viewers"
+  [journey]="the loop in Chromium, from marquee demo"
   [oracle]="tests of the oracles"
   [deny]="cargo deny check"
 )
@@ -37,6 +40,22 @@ complain() {
   return 1
 }
 
+# has_node: what apt has is too old on most systems, so a machine without Node does the rest.
+has_node() {
+  node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null
+}
+
+check_web() {
+  local needed="Node 20 or newer with npm is missing (https://nodejs.org)"
+  if has_node; then
+    stage "${titles[$1]}" scripts/web.sh "$2"
+  elif in_ci; then
+    stage "${titles[$1]}" complain "$needed, and CI leaves out no test"
+  else
+    leave_out "${titles[$1]}" "$needed"
+  fi
+}
+
 check_deny() {
   if ! cargo deny --version >/dev/null 2>&1; then
     leave_out "${titles[deny]}" "cargo-deny is not installed (cargo install cargo-deny --locked)"
@@ -55,6 +74,9 @@ run() {
     python) stage "$title" scripts/python-env.sh ;;
     format) stage "$title" cargo fmt --all --check ;;
     clippy) stage "$title" cargo clippy --workspace --all-targets --locked -- -D warnings ;;
+    web) check_web web check ;;
+    pages) check_web pages test ;;
+    journey) check_web journey journey ;;
     tests) stage "$title" cargo test --workspace --locked ;;
     # No __pycache__ beside the sources; pytest's own cache goes where git does not look.
     oracle) stage "$title" env PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -o cache_dir=.cache/pytest tests/oracle ;;

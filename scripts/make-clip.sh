@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the demo's clip in a folder: 20 s of drifting colours with a bar that shows the time and a quiet tone, H.264 and
 # AAC in three renditions, as HLS with fragmented MP4. Nothing is fetched: FFmpeg draws it, so nobody's rights are in it.
-# A clip that is there is left alone.
+# A clip that is there is left alone. Messages go to stderr.
 set -euo pipefail
 
 folder=${1:?usage: make-clip.sh FOLDER}

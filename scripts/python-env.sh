@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes .venv, the Python environment of the test oracles. Only a changed requirement or Python makes it anew.
+# Makes .venv, the Python environment of the test oracles and of the notebooks. Only a changed requirement or Python makes it anew.
 # The stamp is written last, so an environment whose making was interrupted is never used.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-requirements=(tests/oracle/requirements.txt tests/oracle/requirements-dev.txt)
+requirements=(tests/oracle/requirements.txt tests/oracle/requirements-dev.txt notebooks/requirements.txt)
 stamp=.venv/requirements.sha256
 
 python=$(scripts/find-python.sh) || {
@@ -23,5 +23,5 @@ if [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && .venv/bin/python -c '' 2>/dev
 fi
 echo "        making .venv with $("$python" --version)"
 "$python" -m venv --clear .venv
-.venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --requirement "${requirements[1]}"
+.venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check "${requirements[@]/#/--requirement=}"
 printf '%s\n' "$wanted" >"$stamp"

@@ -27,6 +27,17 @@ has_certificates() {
   return 1
 }
 
+# Ubuntu's package only fetches a snap, which starts, too.
+has_chromium() {
+  local found
+  found=$(command -v "${CHROMIUM:-chromium}" || command -v chromium-browser) && "$found" --version
+}
+
+has_ffmpeg() {
+  local encoders
+  encoders=$(ffmpeg -hide_banner -encoders) && [[ $encoders == *libx264* && $encoders == *' aac '* ]]
+}
+
 # Where the system's own Python is too old (Ubuntu 22.04), a newer one goes beside it.
 python_packages() {
   if /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info >= (3, 11))' 2>/dev/null; then
@@ -45,6 +56,8 @@ probe() {
   if [[ $purpose == test ]]; then
     # shellcheck disable=SC2046 # one word for each package
     check "Python 3.11 or newer with venv" scripts/find-python.sh $(python_packages)
+    check "Chromium" has_chromium chromium
+    check "FFmpeg with H.264 and AAC" has_ffmpeg ffmpeg
   fi
 }
 

@@ -96,7 +96,16 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 
 # A lake in which nothing was late or undecodable, or nobody interacted, may lack these tables.
-MAY_BE_ABSENT = {"dead_letters", "late_events", "interaction_events"}
+MAY_BE_ABSENT = {
+    "dead_letters",
+    "late_events",
+    "interaction_events",
+    "interactions",
+    "impressions",
+    "profile_features",
+    "title_features",
+    "co_watch",
+}
 
 # Table to its partition column; loaded as `partition_value`.
 PARTITIONED_BY = {
@@ -133,8 +142,9 @@ def _active_files(lake_dir: Path, table: str) -> list[tuple[str, str | None]]:
     return list(zip(paths, values, strict=True))
 
 
-def _load_table(connection: duckdb.DuckDBPyConnection, lake_dir: Path, table: str, topic: str | None) -> None:
-    types = COLUMNS[table]
+def _load_table(
+    connection: duckdb.DuckDBPyConnection, lake_dir: Path, table: str, types: dict[str, str], topic: str | None
+) -> None:
     declared = ", ".join(f'"{name}" {kind}' for name, kind in types.items())
     connection.execute(f"CREATE TEMP TABLE {table} ({declared}, partition_value VARCHAR)")
     files = _active_files(lake_dir, table)
@@ -157,14 +167,16 @@ def _load_table(connection: duckdb.DuckDBPyConnection, lake_dir: Path, table: st
         raise UnreadableLake(f"table {table} in {lake_dir} cannot be read: {problem}") from problem
 
 
-def load(lake_dir: Path, topic: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A database in memory with one temporary table for each table of the lake, of one topic or of all."""
+def load(
+    lake_dir: Path, topic: str | None = None, columns: dict[str, dict[str, str]] = COLUMNS
+) -> duckdb.DuckDBPyConnection:
+    """A database in memory with one temporary table for each of these tables of the lake, of one topic or of all."""
     if not lake_dir.is_dir():
         raise UnreadableLake(f"there is no lake at {lake_dir}")
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    for table in COLUMNS:
-        _load_table(connection, lake_dir, table, topic)
+    for table, types in columns.items():
+        _load_table(connection, lake_dir, table, types, topic)
     (rows,) = connection.execute("SELECT count(*) FROM epochs").fetchone()
     if rows == 0:
         where = f"for topic {topic} " if topic else ""

@@ -80,9 +80,9 @@ def _partition_date(table: str) -> str:
     return f"strftime({source.get(table, 'received_at')}, '%Y-%m-%d') AS {PARTITIONED_BY[table]}"
 
 
-def write_table(lake_dir: Path, table: str, rows: list[Row]) -> None:
-    """Writes the table anew."""
-    types = COLUMNS[table]
+def write_table(lake_dir: Path, table: str, rows: list[Row], columns: dict[str, dict[str, str]] = COLUMNS) -> None:
+    """Writes the table anew, with its columns among these."""
+    types = columns[table]
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     given = {name: "BIGINT" if kind == "TIMESTAMPTZ" else kind for name, kind in types.items()}
@@ -97,7 +97,9 @@ def write_table(lake_dir: Path, table: str, rows: list[Row]) -> None:
     write_deltalake(lake_dir / table, relation, partition_by=[partition] if partition else None, mode="overwrite")
 
 
-def write_lake(lake_dir: Path, tables: dict[str, list[Row]]) -> None:
-    """Writes every table of the lake; those not given are empty."""
-    for table in COLUMNS:
-        write_table(lake_dir, table, tables.get(table, []))
+def write_lake(
+    lake_dir: Path, tables: dict[str, list[Row]], columns: dict[str, dict[str, str]] = COLUMNS
+) -> None:
+    """Writes every table that has columns here; those not given are empty."""
+    for table in columns:
+        write_table(lake_dir, table, tables.get(table, []), columns)

@@ -8,6 +8,7 @@
 mod decayed;
 mod feature;
 mod fold;
+mod known;
 mod online;
 mod profile;
 mod signal;
@@ -16,6 +17,7 @@ mod viewed;
 
 pub use feature::{Entity, Feature, all};
 pub use fold::{Changed, FeatureFold};
+pub use known::{KNOWN_RECENT_TITLES, KnownFeatures, Touched};
 pub use online::{OnlineBatch, OnlineError, OnlineStore};
 pub use profile::{ProfileFeatures, ProfileState, Watched};
 pub use signal::{Signal, SignalKind, signal_kinds};

@@ -9,13 +9,15 @@ mod viewing;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Signal;
 use crate::viewed::Viewed;
+use crate::{Signal, Touched};
 
 pub(crate) use genre_affinity::FEATURE as GENRE_AFFINITY;
+pub(crate) use genre_affinity::{decay_of_affinity, trim_genres};
 pub(crate) use lists::FEATURE as LISTS;
 pub(crate) use recent_titles::FEATURE as RECENT_TITLES;
 pub(crate) use session::FEATURE as SESSION;
+pub(crate) use session::{put_touched, session_at};
 pub(crate) use viewing::FEATURE as VIEWING;
 
 /// Everything that is kept of a profile. Bounded: see the constants of each feature's file.
@@ -109,6 +111,11 @@ impl ProfileState {
     /// As [`ProfileFeatures::session_titles`], without copies.
     pub fn session_titles(&self, at_ms: i64) -> Vec<&str> {
         self.session.read(at_ms)
+    }
+
+    /// The last titles touched, by their last touch, oldest first.
+    pub(crate) fn touched(&self) -> &[Touched] {
+        self.session.touched()
     }
 
     /// How many titles count as seen.

@@ -35,6 +35,11 @@ impl Viewed {
         })
     }
 
+    /// A view of which only the instant is known (ms since the epoch).
+    pub(crate) fn at(title_id: &str, at_ms: i64) -> Self {
+        Self { title_id: title_id.to_owned(), at_ms, fraction_at_ms: i64::MIN, watched_fraction: 0.0 }
+    }
+
     pub(crate) fn watched(&self) -> Watched {
         Watched { title_id: self.title_id.clone(), at_ms: self.at_ms, watched_fraction: self.watched_fraction }
     }

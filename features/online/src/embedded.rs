@@ -105,6 +105,7 @@ impl OnlineStore for EmbeddedOnlineStore {
         if profile_id.len() > MAX_KEY_BYTES {
             return Ok(None);
         }
+        fail::fail_point!("online-read", |_| Err(injected()));
         let start = start_of(PROFILE, profile_id);
         let mut sum: Option<ProfileState> = None;
         // One snapshot, in the order of the shards' names.
@@ -123,6 +124,7 @@ impl OnlineStore for EmbeddedOnlineStore {
     }
 
     fn titles(&self) -> Result<Vec<(String, TitleState)>, OnlineError> {
+        fail::fail_point!("online-read", |_| Err(injected()));
         // Keys of one title need not stand together: an id may hold the separator.
         let mut titles = BTreeMap::<String, TitleState>::new();
         for entry in self.states.prefix(TITLE) {
@@ -140,6 +142,12 @@ impl OnlineStore for EmbeddedOnlineStore {
     fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
+}
+
+/// What a fail point makes of a read.
+#[allow(dead_code, reason = "used where fail points are compiled in")]
+fn injected() -> OnlineError {
+    OnlineError::Storage { operation: "reading", source: Box::new(Cause("injected: online-read".to_owned())) }
 }
 
 impl std::fmt::Debug for EmbeddedOnlineStore {

@@ -44,8 +44,11 @@ pub(crate) async fn session(tables: &[OpenTable], runtime: &Arc<RuntimeEnv>) -> 
         let newest = table.newest().await?;
         newest.update_datafusion_session(&session.state()).map_err(failed)?;
         let snapshot = newest.snapshot().map_err(failed)?.snapshot().clone();
-        // Without a dictionary around the partition column: its values are dates to everyone who gets them.
-        let scan = DeltaScanNext::new(snapshot, DeltaScanConfig::new().with_wrap_partition_values(false));
+        // Without a dictionary around the partition column: its values are dates to everyone who gets them. Without views
+        // of texts: a view holds on to the whole page it came from, and rows from a thousand small files to a thousand
+        // pages, which the memory limit counts for each batch anew.
+        let plain = DeltaScanConfig::new().with_wrap_partition_values(false);
+        let scan = DeltaScanNext::new(snapshot, DeltaScanConfig { schema_force_view_types: false, ..plain });
         let scan = scan.map_err(|error| query_error(&error))?;
         session.register_table(table.spec.name, Arc::new(ReadOnlyTable(scan))).map_err(|error| query_error(&error))?;
     }
@@ -60,6 +63,7 @@ fn config() -> SessionConfig {
     let mut config = SessionConfig::new().with_information_schema(true);
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.parquet.schema_force_view_types = false;
     // As in Delta's own session: dictionary keys in a pushed-down join list panic.
     options.optimizer.hash_join_inlist_pushdown_max_size = 0;
     options.optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;

@@ -19,6 +19,7 @@ mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -54,6 +55,8 @@ pub struct Collector {
     settings: CollectorSettings,
     metrics: Metrics,
     bytes_in_flight: Arc<Budget>,
+    /// Whether the log took what it was last given.
+    takes_events: AtomicBool,
 }
 
 impl Collector {
@@ -65,7 +68,8 @@ impl Collector {
         settings: CollectorSettings,
     ) -> Self {
         let bytes_in_flight = Arc::new(Budget::new(settings.max_bytes_in_flight));
-        Self { log, clock, progress, settings, metrics: Metrics::default(), bytes_in_flight }
+        let (metrics, takes_events) = (Metrics::default(), AtomicBool::new(true));
+        Self { log, clock, progress, settings, metrics, bytes_in_flight, takes_events }
     }
 
     /// Every route, with its limits and CORS.
@@ -109,6 +113,11 @@ impl Collector {
     /// What has happened since the start.
     pub fn stats(&self) -> CollectorStats {
         self.metrics.stats()
+    }
+
+    /// Whether the log took the last batch that it was given, in time. A log that is only full takes the next one.
+    pub fn takes_events(&self) -> bool {
+        self.takes_events.load(Ordering::Relaxed)
     }
 
     /// A misspelt topic stops the start, instead of failing every request.
@@ -166,10 +175,13 @@ impl Collector {
         operation: &'static str,
         work: impl Future<Output = Result<T, LogError>>,
     ) -> Result<T, Refusal> {
-        self.within(work)
-            .await
-            .ok_or(Refusal::LogTimeout { operation })?
-            .map_err(|source| Refusal::log(operation, source))
+        let outcome = self.within(work).await;
+        match &outcome {
+            Some(Err(LogError::Full { .. })) => {}
+            Some(stored) => self.takes_events.store(stored.is_ok(), Ordering::Relaxed),
+            None => self.takes_events.store(false, Ordering::Relaxed),
+        }
+        outcome.ok_or(Refusal::LogTimeout { operation })?.map_err(|source| Refusal::log(operation, source))
     }
 
     /// `None` when the log takes too long.

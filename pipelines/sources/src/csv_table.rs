@@ -1,6 +1,8 @@
 //! CSV files by named columns, line by line, with the line's number as people count it; and the hash that names an
 //! import after its files.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
@@ -10,6 +12,19 @@ use crate::SourceError;
 
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
     std::fs::read(path).map_err(|source| SourceError::ReadFile { path: path.to_owned(), source })
+}
+
+/// More of a first line than this is no header (bytes).
+const MAX_HEADER_BYTES: u64 = 64 << 10;
+
+/// The first line, for a look at the header of a file that may be large.
+pub(crate) fn read_first_line(path: &Path) -> Result<Vec<u8>, SourceError> {
+    let read = || {
+        let mut line = Vec::new();
+        BufReader::new(File::open(path)?).take(MAX_HEADER_BYTES).read_until(b'\n', &mut line)?;
+        Ok(line)
+    };
+    read().map_err(|source| SourceError::ReadFile { path: path.to_owned(), source })
 }
 
 /// Names and lengths are hashed as well, so that no shift of bytes from one file to the next goes unseen.

@@ -71,6 +71,14 @@ pub async fn import_movielens(
     import(movielens::read(dir)?, &collector, INTERACTIONS_PER_CHUNK, progress).await
 }
 
+/// Whether [`import_movielens`] would find ratings with the right header: a look before anything is started for it.
+///
+/// # Errors
+/// [`SourceError::ReadFile`], [`SourceError::MissingColumn`].
+pub fn check_movielens(dir: &Path) -> Result<(), SourceError> {
+    movielens::check(dir)
+}
+
 /// Imports a CSV file with columns `profile_id`, `title_id`, `timestamp_ms` (since the epoch) and, if it has one,
 /// `watched_fraction` (0 to 1; otherwise everything counts as watched to its end). See [`import_movielens`].
 ///
@@ -84,6 +92,14 @@ pub async fn import_interactions(
 ) -> Result<InteractionImportReport, SourceError> {
     let collector = Collector::new(collector)?;
     import(table::read(file)?, &collector, INTERACTIONS_PER_CHUNK, progress).await
+}
+
+/// Whether [`import_interactions`] would find a file with the right header: a look before anything is started for it.
+///
+/// # Errors
+/// [`SourceError::ReadFile`], [`SourceError::MissingColumn`], [`SourceError::UnknownColumn`].
+pub fn check_interactions(file: &Path) -> Result<(), SourceError> {
+    table::check(file)
 }
 
 async fn import(

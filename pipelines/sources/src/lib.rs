@@ -20,7 +20,9 @@ mod waterloo;
 pub use bench_events::{BENCH_CONCURRENT_SESSIONS, generate_bench};
 pub use error::SourceError;
 pub use import::{ImportOptions, ImportReport, RefusedLine, import_waterloo, wait_until_committed};
-pub use interaction_import::{InteractionImportReport, import_interactions, import_movielens};
+pub use interaction_import::{
+    InteractionImportReport, check_interactions, check_movielens, import_interactions, import_movielens,
+};
 pub use simulator::{
     Behaviour, DeadLetters, Faults, Outcome, Outcomes, PlannedBatch, PlannedEvent, SessionCounts, SessionPlan,
     SessionTruth, SimulatorSettings, Transport, Truth, plan_session, profile_id, simulate, title_id,

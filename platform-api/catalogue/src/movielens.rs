@@ -207,21 +207,26 @@ fn read_rows(
     columns: &'static [&'static str],
     take: impl FnMut(&Row<'_>) -> Result<(), CatalogueError>,
 ) -> Result<(), CatalogueError> {
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
     match format {
-        Format::Csv => read_csv(path, file, columns, take),
-        Format::DoubleColon => read_double_colon(path, file, columns, take),
+        Format::Csv => {
+            let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
+            read_csv(path, &bytes, columns, take)
+        }
+        Format::DoubleColon => {
+            let file = File::open(path).map_err(|error| unreadable(path, error))?;
+            read_double_colon(path, file, columns, take)
+        }
     }
 }
 
 fn read_csv(
     path: &Path,
-    file: File,
+    bytes: &[u8],
     columns: &'static [&'static str],
     mut take: impl FnMut(&Row<'_>) -> Result<(), CatalogueError>,
 ) -> Result<(), CatalogueError> {
     // Lines of other lengths than the header's are found below, where the missing column can be named.
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let header = reader.byte_headers().map_err(|error| csv_failed(path, error))?.clone();
     let places = columns
         .iter()
@@ -233,7 +238,7 @@ fn read_csv(
     let last = columns[columns.len() - 1];
     for record in reader.byte_records() {
         let record = record.map_err(|error| csv_failed(path, error))?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |at| line_of(bytes, at));
         if record.len() > header.len() {
             let problem = format!("the line has {} fields, its header {}", record.len(), header.len());
             return Err(invalid(path, line, last, problem));
@@ -246,6 +251,14 @@ fn read_csv(
         take(&Row { path, line, columns, places: &places, fields: &fields })?;
     }
     Ok(())
+}
+
+/// The line of a record as people count them. The reader's is the one where it stopped before: it has yet to skip the
+/// second half of `\r\n`, which MovieLens's lines end with, and empty lines.
+fn line_of(bytes: &[u8], at: &csv::Position) -> u64 {
+    let rest = bytes.get(at.byte() as usize..).unwrap_or_default();
+    let breaks = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    at.line() + breaks.filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn csv_failed(path: &Path, error: csv::Error) -> CatalogueError {

@@ -178,6 +178,19 @@ fn errors_name_file_line_and_field() {
     );
 }
 
+/// The published files end their lines as Windows does; empty lines count, too.
+#[test]
+fn lines_are_counted_as_people_do() {
+    check_refused(
+        &[("movies.csv", b"movieId,title,genres\r\n1,A (1995),Drama\r\n2,B\r\n")],
+        &expect!["movies.csv, line 3, field `genres`: it is missing"],
+    );
+    check_refused(
+        &[("movies.csv", b"movieId,title,genres\n\n1,A (1995),Drama\n\n\n2,B\n")],
+        &expect!["movies.csv, line 6, field `genres`: it is missing"],
+    );
+}
+
 #[test]
 fn an_unclosed_quote_does_not_swallow_the_file() {
     let rest = "2,Jumanji (1995),Drama\n".repeat(200);

@@ -19,7 +19,8 @@ pub struct DashboardsSettings {
     pub allowed_hosts: Vec<String>,
     /// Between two live messages to a browser (ms).
     pub live_interval_ms: u64,
-    /// Players report what they play with the next heartbeat, so slots younger than this are not yet whole (ms).
+    /// Slots younger than this are not yet whole (ms): players tell with their next heartbeat and events come late. The
+    /// jobs' watermark waits as long.
     pub concurrency_lag_ms: i64,
     /// How many times faster than life the clock of the parts runs (`demo --speed`): players in the browser follow it.
     pub clock_speed: f64,
@@ -32,7 +33,7 @@ impl Default for DashboardsSettings {
             media_folder: None,
             allowed_hosts: Vec::new(),
             live_interval_ms: 1_000,
-            concurrency_lag_ms: 10_000,
+            concurrency_lag_ms: 30_000,
             clock_speed: 1.0,
         }
     }

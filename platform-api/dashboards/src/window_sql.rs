@@ -65,17 +65,17 @@ pub(crate) fn sums(window: Window, scope: &Scope) -> String {
   FROM sessions
   WHERE {touches}
 ),
--- One row a sequence number: the least event id wins, then the one that came first.
+-- One row a sequence number: the least event id wins, then the one that came first. What silver tells of the session
+-- rides along: each further join would read silver and bronze once more.
 folded AS (
-  SELECT session_id, player_instance, sequence, time_ms, fatal,
+  SELECT session_id, player_instance, outcome, startup_ms, error_business, is_whole, sequence, time_ms, fatal,
     -- Nothing changes a session after its end.
     CASE WHEN coalesce(sum(ends) OVER earlier, 0) = 0 THEN type END AS effect
   FROM (
-    SELECT session_id, player_instance, sequence, type, fatal, time_ms,
-      CASE WHEN type = 'session_end' OR (type = 'error' AND fatal) THEN 1 ELSE 0 END AS ends
+    SELECT *, CASE WHEN type = 'session_end' OR (type = 'error' AND fatal) THEN 1 ELSE 0 END AS ends
     FROM (
-      SELECT e.session_id, e.player_instance, e.sequence, e.type, coalesce(e.fatal, false) AS fatal,
-        CAST(e.event_time AS BIGINT) / 1000 AS time_ms,
+      SELECT t.session_id, t.player_instance, t.outcome, t.startup_ms, t.error_business, t.is_whole,
+        e.sequence, e.type, coalesce(e.fatal, false) AS fatal, CAST(e.event_time AS BIGINT) / 1000 AS time_ms,
         row_number() OVER (PARTITION BY e.session_id, e.player_instance, e.sequence
           ORDER BY coalesce(e.event_id, ''), e.\"offset\", e.\"index\") AS place
       FROM events e JOIN touched t ON e.session_id = t.session_id AND e.player_instance = t.player_instance
@@ -85,24 +85,11 @@ folded AS (
   WINDOW earlier AS (PARTITION BY session_id, player_instance ORDER BY sequence
     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ),
-moments AS (
-  SELECT session_id, player_instance,
-    first_value(time_ms ORDER BY sequence) FILTER (WHERE effect = 'play_requested') AS request_ms,
-    first_value(time_ms ORDER BY sequence) FILTER (WHERE effect = 'error' AND fatal) AS failure_ms
-  FROM folded
-  GROUP BY session_id, player_instance
-),
-requested AS (
-  SELECT t.* FROM touched t JOIN moments m ON t.session_id = m.session_id AND t.player_instance = m.player_instance
-  WHERE m.request_ms >= {from} AND m.request_ms < {to}
-),
-failed AS (
-  SELECT t.* FROM touched t JOIN moments m ON t.session_id = m.session_id AND t.player_instance = m.player_instance
-  WHERE t.outcome = 'playback_failure' AND m.failure_ms >= {from} AND m.failure_ms < {to}
-),
 flags AS (
-  SELECT session_id, player_instance, sequence, time_ms, effect,
+  SELECT session_id, player_instance, outcome, startup_ms, error_business, is_whole, sequence, time_ms, effect,
     effect IS NULL OR effect = 'session_end' OR (effect = 'error' AND fatal) AS ended,
+    effect = 'play_requested' AND sum(CASE effect WHEN 'play_requested' THEN 1 ELSE 0 END) OVER so_far = 1 AS is_request,
+    effect = 'error' AND fatal AS is_failure,
     coalesce(last_value(CASE effect WHEN 'background' THEN true WHEN 'foreground' THEN false END)
       IGNORE NULLS OVER so_far, false) AS background,
     coalesce(last_value(CASE effect WHEN 'pause' THEN true WHEN 'resume' THEN false END)
@@ -118,7 +105,8 @@ flags AS (
 ),
 -- Only the states in which somebody watches matter here.
 states AS (
-  SELECT session_id, player_instance, sequence, time_ms, paused, rebuffering,
+  SELECT session_id, player_instance, outcome, startup_ms, error_business, is_whole, sequence, time_ms,
+    is_request, is_failure, rebuffering,
     CASE
       WHEN ended OR background OR paused OR NOT started OR seeking OR ad THEN NULL
       WHEN rebuffering THEN 'rebuffer_ms'
@@ -149,42 +137,54 @@ stalls AS (
     )
   )
 ),
--- The time before each event, with the state that the event before it left. Time that steps back moves nothing.
+-- Each event, the time before it and the state that the event before it left. Time that steps back moves nothing.
 intervals AS (
-  SELECT i.*, t.is_whole,
-    CASE i.state WHEN 'playing_ms' THEN least(i.to_ms, i.from_ms + 30000)
-      ELSE least(i.to_ms, i.from_ms + 30000, i.stall_ms + 300000) END AS watching_until_ms
+  SELECT *,
+    state IS NOT NULL AND to_ms > from_ms AND to_ms <= from_ms + 300000 AND to_ms > {from} AND from_ms < {to} AS counts,
+    to_ms >= {from} AND to_ms < {to} AS happened,
+    CASE state WHEN 'playing_ms' THEN least(to_ms, from_ms + 30000)
+      ELSE least(to_ms, from_ms + 30000, stall_ms + 300000) END AS watching_until_ms
   FROM (
-    SELECT session_id, player_instance, time_ms AS to_ms,
+    SELECT outcome, startup_ms, error_business, is_whole, is_request, is_failure, time_ms AS to_ms,
       max(time_ms) OVER (PARTITION BY session_id, player_instance ORDER BY sequence
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS from_ms,
-      lag(state) OVER in_order AS state, lag(stall_ms) OVER in_order AS stall_ms, lag(paused) OVER in_order AS paused
+      lag(state) OVER in_order AS state, lag(stall_ms) OVER in_order AS stall_ms
     FROM stalls
     WINDOW in_order AS (PARTITION BY session_id, player_instance ORDER BY sequence)
-  ) i
-  JOIN touched t ON i.session_id = t.session_id AND i.player_instance = t.player_instance
-  WHERE i.state IS NOT NULL AND i.to_ms > i.from_ms AND i.to_ms <= i.from_ms + 300000
-    AND i.to_ms > {from} AND i.from_ms < {to}
+  )
 ),
--- Step -1 is the time of sessions that the window cuts, clipped; the others are slots that begin in the interval.
-parts AS (
-  SELECT state, is_whole, step, greatest(from_ms, {from}) AS from_ms, least(to_ms, {to}) AS to_ms, watching_until_ms,
-    (from_ms + 4999) / 5000 * 5000 + step * 5000 AS slot_ms
-  FROM intervals CROSS JOIN (VALUES (-1), (0), (1), (2), (3), (4), (5), (6)) AS steps(step)
+-- Everything that one event tells, each as a step of its own: the attempt, its startup, how it ended; -1 is the time of
+-- sessions that the window cuts, clipped; the others are slots that begin in the interval.
+told AS (
+  SELECT
+    CASE step
+      WHEN -4 THEN CASE WHEN is_request AND outcome <> 'unknown' THEN 'attempts' END
+      WHEN -3 THEN CASE WHEN is_request AND startup_ms IS NOT NULL THEN 'startup' END
+      WHEN -2 THEN CASE
+        WHEN (is_request AND outcome IN ('start_failure', 'exit_before_start'))
+          OR (is_failure AND outcome = 'playback_failure')
+        THEN outcome || CASE WHEN error_business THEN '_business' ELSE '' END END
+      WHEN -1 THEN CASE WHEN counts AND NOT is_whole THEN state END
+      ELSE CASE WHEN counts AND slot_ms < watching_until_ms AND slot_ms >= {from} AND slot_ms < {to} THEN 'viewers' END
+    END AS measure,
+    CASE WHEN step = -3 THEN startup_ms WHEN step >= 0 THEN slot_ms ELSE 0 END AS at,
+    CASE WHEN step = -1 THEN least(to_ms, {to}) - greatest(from_ms, {from}) ELSE 1 END AS value
+  FROM (
+    SELECT *, (from_ms + 4999) / 5000 * 5000 + step * 5000 AS slot_ms
+    FROM intervals CROSS JOIN (VALUES (-4), (-3), (-2), (-1), (0), (1), (2), (3), (4), (5), (6)) AS steps(step)
+    WHERE (step < -1 AND happened) OR (step >= -1 AND counts)
+  )
 )
-SELECT 'attempts' AS measure, CAST(0 AS BIGINT) AS at, CAST(count(*) AS BIGINT) AS value
-  FROM requested WHERE outcome <> 'unknown'
-UNION ALL SELECT outcome || CASE WHEN error_business THEN '_business' ELSE '' END, 0, count(*)
-  FROM requested WHERE outcome IN ('start_failure', 'exit_before_start') GROUP BY 1
-UNION ALL SELECT outcome || CASE WHEN error_business THEN '_business' ELSE '' END, 0, count(*) FROM failed GROUP BY 1
-UNION ALL SELECT 'startup', startup_ms, count(*) FROM requested WHERE startup_ms IS NOT NULL GROUP BY startup_ms
-UNION ALL SELECT 'playing_ms', 0, coalesce(sum(playing_ms), 0) FROM touched WHERE is_whole
-UNION ALL SELECT 'rebuffer_ms', 0, coalesce(sum(rebuffer_ms), 0) FROM touched WHERE is_whole
-UNION ALL SELECT CASE WHEN step = -1 THEN state ELSE 'viewers' END, CASE WHEN step = -1 THEN 0 ELSE slot_ms END,
-    sum(CASE WHEN step = -1 THEN to_ms - from_ms ELSE 1 END)
-  FROM parts
-  WHERE (step = -1 AND NOT is_whole) OR (step >= 0 AND slot_ms < watching_until_ms AND slot_ms >= {from} AND slot_ms < {to})
-  GROUP BY 1, 2"
+SELECT measure, CAST(at AS BIGINT) AS at, CAST(sum(value) AS BIGINT) AS value
+  FROM told WHERE measure IS NOT NULL GROUP BY measure, at
+UNION ALL SELECT measure, CAST(0 AS BIGINT), CAST(sum(value) AS BIGINT)
+  FROM (
+    SELECT CASE part WHEN 0 THEN 'playing_ms' ELSE 'rebuffer_ms' END AS measure,
+      CASE part WHEN 0 THEN playing_ms ELSE rebuffer_ms END AS value
+    FROM touched CROSS JOIN (VALUES (0), (1)) AS parts(part)
+    WHERE is_whole
+  )
+  GROUP BY measure"
     )
 }
 

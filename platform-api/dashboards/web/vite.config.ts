@@ -12,6 +12,8 @@ const BUNDLED = [
   ['svelte', 'LICENSE.md'],
   ['uplot', 'LICENSE'],
   ['hls.js', 'LICENSE'],
+  ['@fontsource-variable/inter', 'LICENSE'],
+  ['@fontsource-variable/source-serif-4', 'LICENSE'],
 ] as const;
 
 /** Writes the licences of what is bundled beside it. */

@@ -211,6 +211,8 @@ pub(crate) enum Format {
 pub(crate) enum BenchCommand {
     /// Log → sessions, bronze and minutes → Delta, in a temporary folder
     Stream(BenchStreamOptions),
+    /// Pages over gRPC at a fixed rate, and how soon an event changes one, in a temporary folder
+    Rows(BenchRowsOptions),
 }
 
 #[derive(Debug, Args)]
@@ -242,6 +244,37 @@ pub(crate) struct BenchStreamOptions {
     /// Length of the freshness run; 0 leaves it out
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub(crate) freshness_seconds: u64,
+
+    /// Folder for the data of the run [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchRowsOptions {
+    /// Pages asked for, whether or not earlier ones have come
+    #[arg(long, default_value_t = 200, value_name = "PAGES/S", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+
+    /// How long pages are timed
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) seconds: u32,
+
+    /// Titles of the catalogue; with fewer a child's page could not be full
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1_000..=50_000))]
+    pub(crate) titles: u32,
+
+    /// Profiles, each with a history
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    pub(crate) profiles: u32,
+
+    /// Events whose way to a changed page is timed, each of another profile; at most half of the profiles
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) events: u32,
 
     /// Folder for the data of the run [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use marquee_catalogue::Catalogue as _;
+use marquee_collector::Collector;
 use marquee_definitions::OnlineStore;
 use marquee_events::Clock;
 use marquee_jobs::TitleGenres;
@@ -42,8 +42,7 @@ impl RecommendStores {
     pub(crate) fn open(handle: &tokio::runtime::Handle, home: &Home) -> Result<Self, Failure> {
         let catalogue = Arc::new(handle.block_on(SqliteCatalogue::open(&home.catalogue()))?);
         let online: Arc<dyn OnlineStore> = Arc::new(EmbeddedOnlineStore::open(&home.online())?);
-        let genres = Arc::new(CatalogueGenres::default());
-        handle.block_on(genres.refresh(catalogue.as_ref()))?;
+        let genres = CatalogueGenres::read(catalogue.clone(), handle)?;
         Ok(Self { catalogue, online, genres })
     }
 
@@ -59,6 +58,7 @@ pub(crate) struct Recommend {
     pub(crate) rows_address: SocketAddr,
     pub(crate) status: Arc<DataStatus>,
     pub(crate) models: Arc<ModelSlot>,
+    pub(crate) recommender: Arc<Recommender>,
     stop_rows: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), RowsError>>,
     stop_watching: Arc<AtomicBool>,
@@ -72,6 +72,7 @@ impl Recommend {
         home: &Home,
         stores: RecommendStores,
         lake: Arc<DeltaLake>,
+        collector: Arc<Collector>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Failure> {
         let tokens = load_or_create_key(&home.profile_token_key())?;
@@ -93,7 +94,13 @@ impl Recommend {
         }));
         let secret = load_or_create_secret(&home.tracking_key())?;
         let seal = SealKey::new(&secret).expect("the store makes keys that are long enough");
-        let parts = RowsParts { recommender, tokens: tokens.clone(), seal, clock: clock.clone(), seed: rand::random() };
+        let parts = RowsParts {
+            recommender: recommender.clone(),
+            tokens: tokens.clone(),
+            seal,
+            clock: clock.clone(),
+            seed: fresh_seed(),
+        };
         let rows_settings =
             RowsSettings { allowed_origins: settings.rows.allowed_origins.clone(), ..RowsSettings::default() };
         let server = RowsServer::new(parts, rows_settings)?;
@@ -107,18 +114,13 @@ impl Recommend {
         let stop_watching = Arc::new(AtomicBool::new(false));
         let registry = Registry::open(&home.models())?;
         handle.spawn(model_watch::watch_models(registry, models.clone(), stop_watching.clone()));
-        handle.spawn(watch_data(
-            stores.catalogue.clone(),
-            stores.genres.clone(),
-            lake,
-            status.clone(),
-            stop_watching.clone(),
-        ));
+        handle.spawn(watch_data(stores.genres.clone(), lake, status.clone(), stop_watching.clone()));
+        handle.spawn(watch_intake(collector, status.clone(), stop_watching.clone()));
         let client = {
             let _entered = handle.enter(); // the channel's own task runs there
             RowsClient::new(rows_address, tokens, clock)
         };
-        Ok(Self { stores, client, rows_address, status, models, stop_rows, serving, stop_watching })
+        Ok(Self { stores, client, rows_address, status, models, recommender, stop_rows, serving, stop_watching })
     }
 
     /// Asks for pages as any client would.
@@ -140,15 +142,31 @@ impl Recommend {
     }
 }
 
+/// Names the responses of this process apart from those of every other; no replay depends on it.
+#[expect(clippy::disallowed_methods, reason = "must differ at every start")]
+fn fresh_seed() -> u64 {
+    rand::random()
+}
+
 /// How often the catalogue's version is looked at (ms).
 const LOOK_INTERVAL_MS: u64 = 1_000;
 
 /// Once in so many looks the end of imported data is read: a query, and imports are rare.
 const IMPORT_LOOKS: u64 = 10;
 
+/// How often the collector is asked whether the log takes events (ms): reads a flag.
+const INTAKE_INTERVAL_MS: u64 = 100;
+
+/// Tells pages whether new events are taken in, until told to stop.
+async fn watch_intake(collector: Arc<Collector>, status: Arc<DataStatus>, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Acquire) {
+        status.set_takes_events(collector.takes_events());
+        tokio::time::sleep(std::time::Duration::from_millis(INTAKE_INTERVAL_MS)).await;
+    }
+}
+
 /// Keeps genres and the end of imported data current until told to stop.
 async fn watch_data(
-    catalogue: Arc<SqliteCatalogue>,
     genres: Arc<CatalogueGenres>,
     lake: Arc<DeltaLake>,
     status: Arc<DataStatus>,
@@ -156,9 +174,7 @@ async fn watch_data(
 ) {
     let mut look = 0_u64;
     while !stop.load(Ordering::Acquire) {
-        if catalogue.version().await.is_ok_and(|version| version != genres.version())
-            && let Err(error) = genres.refresh(catalogue.as_ref()).await
-        {
+        if let Err(error) = genres.refresh().await {
             tracing::warn!(%error, "the catalogue cannot be read: features go on with what was known of it");
         }
         if look.is_multiple_of(IMPORT_LOOKS)

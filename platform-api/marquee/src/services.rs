@@ -33,6 +33,9 @@ const MAX_WAITING_BYTES: usize = 128 << 20;
 /// How often old segments of the log are looked for.
 const RETENTION_CHECK: Duration = Duration::from_secs(60);
 
+/// A replay of an epoch takes seconds; after a long standstill it is better to serve old pages than none.
+const FEATURES_WAIT: Duration = Duration::from_secs(30);
+
 /// Which services a command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -130,7 +133,9 @@ impl Services {
         let stop_retention = keep_retention(log.clone(), runtime.progress(), clock.clone(), handle)?;
         let (mut recommend, mut browser) = (None, None);
         if let Some((listener, _)) = browser_listener {
-            let started = Recommend::start(handle, settings, &home, stores, lake.clone(), clock.clone())?;
+            wait_for_features(&runtime.progress(), log.as_ref())?;
+            let started =
+                Recommend::start(handle, settings, &home, stores, lake.clone(), collector.clone(), clock.clone())?;
             let dashboards = DashboardsSettings {
                 collector_url: format!("http://{address}"),
                 media_folder: Some(settings.dashboards.media_folder.clone().unwrap_or_else(|| home.media())),
@@ -202,6 +207,21 @@ impl Services {
             Err(panic) => Err(Failure::internal(format!("the collector ended unexpectedly: {panic}"))),
         }
     }
+}
+
+/// Waits until the online store is no longer behind nor set back by a crash: the features jobs have taken in what was in
+/// the log at the start. A failed job ends the wait; whoever looks at the services finds it.
+fn wait_for_features(progress: &RuntimeProgress, log: &dyn PartitionLog) -> Result<(), Failure> {
+    let of_features = |topic: &str| [INTERACTIONS_TOPIC, INTERACTIONS_IMPORT_TOPIC].contains(&topic);
+    let mut shards = Vec::new();
+    for shard in progress.shards().iter().filter(|shard| of_features(&shard.shard.topic)) {
+        shards.push((shard.clone(), log.bounds(&shard.shard.topic, shard.shard.partition)?.end));
+    }
+    let caught_up = |_: &RuntimeProgress| shards.iter().all(|(shard, end)| shard.read_offset() >= *end);
+    if !progress.wait_until(FEATURES_WAIT, caught_up) && !progress.has_failed() {
+        tracing::warn!("much is waiting in the log: pages lag behind what was watched until it is taken in");
+    }
+    Ok(())
 }
 
 fn bind(

@@ -41,11 +41,23 @@ pub(crate) fn train_on_lake(
     clock: &dyn Clock,
     bar: &ProgressBar,
 ) -> Result<Entry, Failure> {
+    let request = read_lake(handle, lake, catalogue, wanted, bar)?;
+    train_on(home, &request, clock, bar)
+}
+
+/// What there is to learn in the newest version of the lake.
+pub(crate) fn read_lake(
+    handle: &tokio::runtime::Handle,
+    lake: &DeltaLake,
+    catalogue: &dyn Catalogue,
+    wanted: &Wanted,
+    bar: &ProgressBar,
+) -> Result<TrainRequest, Failure> {
     let (interactions_version, interactions) = handle.block_on(lake.files(&tables::INTERACTIONS))?;
     let (features_version, profile_features) = handle.block_on(lake.files(&tables::PROFILE_FEATURES))?;
     bar.set_message("joining features to examples");
     let set = TrainingSet::build(&LakeFiles { interactions, profile_features })?;
-    let request = TrainRequest {
+    Ok(TrainRequest {
         model: wanted.model.clone(),
         seed: wanted.seed,
         watches: set.watches()?,
@@ -55,9 +67,18 @@ pub(crate) fn train_on_lake(
             (tables::PROFILE_FEATURES.name.to_owned(), features_version as i64),
         ]),
         code_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+    })
+}
+
+/// Trains on what was read.
+pub(crate) fn train_on(
+    home: &Home,
+    request: &TrainRequest,
+    clock: &dyn Clock,
+    bar: &ProgressBar,
+) -> Result<Entry, Failure> {
     let registry = Registry::open(&home.models())?;
-    Ok(train(&registry, &request, clock, &mut |step| show(bar, step))?)
+    Ok(train(&registry, request, clock, &mut |step| show(bar, step))?)
 }
 
 /// Puts a version in service.

@@ -14,6 +14,7 @@ use qdrant_edge::{
 
 use crate::description::{Description, ENGINE};
 use crate::engine::{Engine, EngineError};
+use crate::file_marks::FileMarks;
 use crate::index::search_engine;
 use crate::point::{maturity_field, regions_field};
 use crate::{BuildError, IndexPoint};
@@ -54,6 +55,7 @@ pub fn build(folder: &Path, dimensions: usize, mut points: Vec<IndexPoint>) -> R
     drop(engine);
     // Everything is flushed; the engine makes an empty log when it opens a folder without one.
     fs::remove_dir_all(engine_folder.join("wal")).map_err(in_folder)?;
+    FileMarks::of(&engine_folder).and_then(|marks| marks.write(folder)).map_err(in_folder)?;
     Description::of(dimensions, &points).write(folder).map_err(in_folder)
 }
 

@@ -1,11 +1,12 @@
-//! `index.json`: what a built folder must hold. Its digest covers every point, so damage that the engine would serve
-//! without a word (a flipped bit in a vector or in a maturity) is found when the folder is opened.
+//! `index.json`: what a built folder must hold. Its digest covers every point: what the engine reads out of good files
+//! (see `file_marks.rs`) must be what was put in.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use marquee_catalogue::Regions;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -17,8 +18,8 @@ pub(crate) const FILE: &str = "index.json";
 /// The engine's folder in the folder.
 pub(crate) const ENGINE: &str = "engine";
 
-/// Of what this program writes and reads: fields of the payload, numbering, digest.
-const FORMAT: u32 = 1;
+/// Of what this program writes and reads: fields of the payload, numbering, digest, files beside this one.
+const FORMAT: u32 = 2;
 
 /// What a built folder must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +32,7 @@ pub(crate) struct Description {
     /// Number of titles.
     pub(crate) titles: usize,
     /// See [`digest`], as hex.
-    pub(crate) sha256: String,
+    sha256: String,
 }
 
 impl Description {
@@ -40,18 +41,20 @@ impl Description {
         Self { format: FORMAT, dimensions, titles: points.len(), sha256: digest(points) }
     }
 
+    /// Whether these are the points that were written, in the order of their titles' ids.
+    pub(crate) fn holds(&self, points: &[IndexPoint]) -> bool {
+        points.len() == self.titles
+            && points.iter().all(|point| point.vector.len() == self.dimensions)
+            && digest(points) == self.sha256
+    }
+
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
         fs::write(folder.join(FILE), serde_json::to_vec_pretty(self)?)
     }
 
     /// Reads it; otherwise what is wrong with it.
     pub(crate) fn read(folder: &Path) -> Result<Self, ReadError> {
-        let bytes = fs::read(folder.join(FILE)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ReadError::Damaged(format!("{FILE} is missing")),
-            _ => ReadError::Io(error),
-        })?;
-        let description: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| ReadError::Damaged(format!("{FILE} cannot be read: {error}")))?;
+        let description: Self = read_json(folder, FILE)?;
         if description.format != FORMAT {
             let problem = format!("{FILE} has format {}, this program reads {FORMAT}", description.format);
             return Err(ReadError::Damaged(problem));
@@ -60,7 +63,16 @@ impl Description {
     }
 }
 
-/// Why a description could not be read.
+/// Reads a JSON file of a built folder; otherwise what is wrong with it.
+pub(crate) fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T, ReadError> {
+    let bytes = fs::read(folder.join(name)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Damaged(format!("{name} is missing")),
+        _ => ReadError::Io(error),
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| ReadError::Damaged(format!("{name} cannot be read: {error}")))
+}
+
+/// Why a file that describes the folder could not be read.
 pub(crate) enum ReadError {
     /// It is not what was written.
     Damaged(String),
@@ -78,13 +90,15 @@ fn digest(points: &[IndexPoint]) -> String {
             Regions::Everywhere => hash.update(u64::MAX.to_le_bytes()),
             Regions::Only(countries) => {
                 hash.update((countries.len() as u64).to_le_bytes());
-                countries.iter().for_each(|country| hash_text(&mut hash, country));
+                for country in countries {
+                    hash_text(&mut hash, country);
+                }
             }
         }
         hash.update((point.vector.len() as u64).to_le_bytes());
         point.vector.iter().for_each(|number| hash.update(number.to_le_bytes()));
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.finalize())
 }
 
 fn hash_text(hash: &mut Sha256, text: &str) {

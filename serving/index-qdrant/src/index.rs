@@ -12,8 +12,9 @@ use qdrant_edge::{
 use crate::IndexPoint;
 use crate::description::{Description, ENGINE, ReadError};
 use crate::engine::{Engine, EngineError};
+use crate::file_marks::FileMarks;
 use crate::point::engine_filter;
-use crate::working_copy::WorkingCopy;
+use crate::working_copy::{CopyError, WorkingCopy};
 
 /// Titles that are read at once when an index is opened: bounds the memory of the check.
 const TITLES_PER_READ: usize = 4_096;
@@ -40,18 +41,19 @@ impl QdrantIndex {
     /// [`IndexError::Engine`] when the disk does not answer.
     pub fn open(folder: &Path, working: &Path) -> Result<Self, IndexError> {
         let damaged = |problem| IndexError::Damaged { location: folder.display().to_string(), problem };
-        let description = Description::read(folder).map_err(|error| match error {
+        let unreadable = |error| match error {
             ReadError::Damaged(problem) => damaged(problem),
             ReadError::Io(source) => unavailable("reading its description", source),
+        };
+        let description = Description::read(folder).map_err(unreadable)?;
+        let marks = FileMarks::read(folder).map_err(unreadable)?;
+        let copy = WorkingCopy::of(&folder.join(ENGINE), &marks, working).map_err(|error| match error {
+            CopyError::Damaged(problem) => damaged(problem),
+            CopyError::Io(source) => unavailable("making a working copy", source),
         })?;
-        if !folder.join(ENGINE).join("segments").is_dir() {
-            return Err(damaged("its segments are missing".to_owned()));
-        }
-        let copy = WorkingCopy::of(&folder.join(ENGINE), working)
-            .map_err(|source| unavailable("making a working copy", source))?;
         let engine = Engine::start(|| EdgeShard::load(copy.path(), None)).map_err(|e| damaged(e.to_string()))?;
         let points = read_points(&engine).map_err(damaged)?;
-        if Description::of(description.dimensions, &points) != description {
+        if !description.holds(&points) {
             let problem = format!("it does not hold the {} titles that were written", description.titles);
             return Err(damaged(problem));
         }

@@ -9,6 +9,7 @@ mod build;
 mod description;
 mod engine;
 mod error;
+mod file_marks;
 mod index;
 mod point;
 mod working_copy;

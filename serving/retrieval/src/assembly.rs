@@ -80,14 +80,14 @@ fn clean(plan: &RowPlan, context: &Context, mut candidates: Vec<Candidate>, trac
 /// The rows of a page, best first. Rows take their titles in the order given.
 pub(crate) fn page(
     context: &Context,
-    gathered: Vec<Gathered>,
+    gathered: &[Gathered],
     (max_rows, max_items): (usize, usize),
     trace: &mut PageTrace,
 ) -> Vec<Row> {
-    let mut rows = rows(context, &gathered, max_items, false, trace);
+    let mut rows = rows(context, gathered, max_items, false, trace);
     if rows.is_empty() {
         // Better short rows than an empty page: a strict viewer of a small catalogue.
-        rows = self::rows(context, &gathered, max_items, true, trace);
+        rows = self::rows(context, gathered, max_items, true, trace);
     }
     rows.sort_by(|(a, _), (b, _)| b.total_cmp(a)); // stable: equal rows keep their order
     rows.into_iter().take(max_rows).map(|(_, row)| row).collect()

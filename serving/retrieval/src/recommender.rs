@@ -322,7 +322,7 @@ async fn page(context: &Context, limits: (usize, usize), attempt: &mut Attempt) 
     let plans = rows::all().into_iter().flat_map(|recipe| recipe.plans(context));
     let gathered = futures::future::join_all(plans.map(|plan| assembly::gather(plan, context))).await;
     let gathered = attempt.take(gathered);
-    assembly::page(context, gathered, limits, &mut attempt.trace)
+    assembly::page(context, &gathered, limits, &mut attempt.trace)
 }
 
 /// The part of a row that was asked for, and where the next one begins.

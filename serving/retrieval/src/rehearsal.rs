@@ -80,8 +80,8 @@ impl Rehearsal {
         neighbours: NeighbourLists,
         popular: Vec<(String, f32)>,
     ) {
-        let tower = Arc::new(MeanTower(vectors.clone()));
-        self.index.put(vectors, &self.catalogue.titles());
+        self.index.put(&vectors, &self.catalogue.titles());
+        let tower = Arc::new(MeanTower(vectors));
         let index = Arc::clone(&self.index) as Arc<dyn VectorIndex>;
         let version = version.to_owned();
         let model = ServingModel { version, trained_through_ms: 0, tower, index, neighbours, popular };
@@ -191,7 +191,9 @@ impl Catalogue for RehearsedCatalogue {
 
     async fn put_profiles(&self, profiles: Vec<Profile>) -> Result<(), CatalogueError> {
         failed(self.profiles_fault.strike_async().await)?;
-        profiles.into_iter().for_each(|profile| self.put_profile(profile));
+        for profile in profiles {
+            self.put_profile(profile);
+        }
         Ok(())
     }
 
@@ -315,7 +317,7 @@ struct Point {
 }
 
 impl RehearsedIndex {
-    fn put(&self, vectors: HashMap<String, Vec<f32>>, titles: &[Title]) {
+    fn put(&self, vectors: &HashMap<String, Vec<f32>>, titles: &[Title]) {
         let of_title = |title: &Title| {
             let vector = vectors.get(&title.title_id)?.clone();
             let (title_id, regions) = (title.title_id.clone(), title.regions.clone());

@@ -5,6 +5,7 @@
 //! rank in the order of their numbers, that is, of their first appearance in the file.
 
 mod error;
+mod gains;
 mod interactions;
 mod metrics;
 mod protocol;
@@ -12,6 +13,7 @@ mod recommender;
 mod run;
 
 pub use error::EvaluationError;
+pub use gains::gains;
 pub use interactions::{Interaction, Interactions, Visit};
 pub use metrics::{CUTOFF, Metrics, Ranked, rank};
 pub use protocol::{Case, Protocol, Split, Training};

@@ -83,7 +83,10 @@ impl Evaluation {
             let answers: Vec<(Ranked, bool)> = split
                 .cases
                 .par_iter()
-                .map(|case| answer(model.as_ref(), case, &popularity))
+                .map(|case| {
+                    let score = |case: &Case, scores: &mut [f32]| model.score(&case.context, case.target.at_ms, scores);
+                    answer(model.name(), case, &popularity, score)
+                })
                 .collect::<Result<_, _>>()?;
             results.push(ModelResult::of(model.name(), &split.cases, &answers, popularity.len(), fit_ms));
         }
@@ -114,12 +117,17 @@ fn fit(
 }
 
 /// Where the model puts the target, and whether popularity had to answer for it.
-fn answer(model: &dyn Recommender, case: &Case, popularity: &[f32]) -> Result<(Ranked, bool), EvaluationError> {
+pub(crate) fn answer(
+    model: &'static str,
+    case: &Case,
+    popularity: &[f32],
+    score: impl Fn(&Case, &mut [f32]) -> bool,
+) -> Result<(Ranked, bool), EvaluationError> {
     let mut scores = vec![0.0; popularity.len()];
-    let known = model.score(&case.context, case.target.at_ms, &mut scores);
+    let known = score(case, &mut scores);
     let scores = if known { &scores } else { popularity };
-    let ranked = rank(scores, &case.context, case.target.item)
-        .map_err(|item| EvaluationError::NotANumber { model: model.name(), item })?;
+    let ranked =
+        rank(scores, &case.context, case.target.item).map_err(|item| EvaluationError::NotANumber { model, item })?;
     Ok((ranked, !known))
 }
 

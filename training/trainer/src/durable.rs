@@ -68,7 +68,7 @@ pub(crate) fn checksum(path: &Path) -> io::Result<(String, u64)> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let bytes = io::copy(&mut file, &mut HashWriter(&mut hash))?;
-    Ok((hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(), bytes))
+    Ok((hex::encode(hash.finalize()), bytes))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

@@ -120,7 +120,12 @@ impl Entry {
     /// # Errors
     /// [`TrainerError::Damaged`] naming the first file that is missing or differs.
     pub(crate) fn verify(&self, folder: &Path) -> Result<(), TrainerError> {
-        for (name, mark) in &self.files {
+        self.verify_those(folder, |_| true)
+    }
+
+    /// As [`verify`](Self::verify), for the files whose path in the folder is wanted.
+    pub(crate) fn verify_those(&self, folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), TrainerError> {
+        for (name, mark) in self.files.iter().filter(|(name, _)| wanted(name)) {
             let path = folder.join(name);
             let damaged = |problem: &str| TrainerError::Damaged { path: path.clone(), problem: problem.to_owned() };
             let (sha256, size_bytes) = match durable::checksum(&path) {

@@ -118,7 +118,9 @@ impl TrainerError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            TrainerError::Read { .. } | TrainerError::Write { .. } => ErrorKind::Unavailable,
+            TrainerError::Read { .. } | TrainerError::Write { .. } | TrainerError::TrainingSet { .. } => {
+                ErrorKind::Unavailable
+            }
             TrainerError::Damaged { .. } => ErrorKind::Damaged,
             TrainerError::Input { .. }
             | TrainerError::UnknownVersion { .. }
@@ -127,7 +129,6 @@ impl TrainerError {
             | TrainerError::NotCompared { .. }
             | TrainerError::TooLittle(_) => ErrorKind::Invalid,
             TrainerError::Busy { .. } => ErrorKind::Conflict,
-            TrainerError::TrainingSet { .. } => ErrorKind::Unavailable,
             TrainerError::Model(error) => error.kind(),
             TrainerError::Evaluation(error) => error.kind(),
             TrainerError::BuildIndex(error) => error.kind(),

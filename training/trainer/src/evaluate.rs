@@ -39,7 +39,8 @@ pub(crate) fn build<'a>(
     names.into_iter().map(|name| Ok((marquee_models::by_name(name)?.build)(with))).collect()
 }
 
-pub(crate) fn numbered(watches: &[Watch]) -> Interactions {
+/// What was watched, as the protocols take it.
+pub fn numbered(watches: &[Watch]) -> Interactions {
     Interactions::from_rows(
         watches.iter().map(|watch| (watch.profile_id.as_str(), watch.title_id.as_str(), watch.at_ms)),
     )

@@ -55,7 +55,10 @@ pub enum Measured {
 
 impl Comparison {
     /// Compares gains (NDCG@10 of each question, 0 to 1) of the same questions in the same order.
-    pub(crate) fn of(candidate: &[f64], live: &[f64]) -> Self {
+    ///
+    /// # Panics
+    /// When there are not as many of both.
+    pub fn of(candidate: &[f64], live: &[f64]) -> Self {
         assert_eq!(candidate.len(), live.len(), "both answered the same questions");
         let cases = candidate.len();
         let mean = |gains: &[f64]| gains.iter().sum::<f64>() / cases.max(1) as f64;

@@ -1,8 +1,7 @@
 //! Interactions from a CSV file: Marquee's own columns or MovieLens' `ratings.csv`, told apart by the header. Rows may
 //! come in any order; rows of one profile with the same time keep the order of the file.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 
 use csv::{Reader, StringRecord};
@@ -22,11 +21,11 @@ enum Layout {
 /// [`TrainerError::Read`] when it cannot be read; [`TrainerError::Input`] naming the first bad line, the header
 /// included.
 pub fn read_interactions(path: &Path) -> Result<Vec<Watch>, TrainerError> {
-    let file = File::open(path).map_err(|source| TrainerError::Read { path: path.to_owned(), source })?;
-    parse_interactions(file, path)
+    let bytes = fs::read(path).map_err(|source| TrainerError::Read { path: path.to_owned(), source })?;
+    parse_interactions(&bytes, path)
 }
 
-fn parse_interactions(bytes: impl Read, path: &Path) -> Result<Vec<Watch>, TrainerError> {
+fn parse_interactions(bytes: &[u8], path: &Path) -> Result<Vec<Watch>, TrainerError> {
     let bad = |line, problem| TrainerError::Input { path: path.to_owned(), line, problem };
     let mut reader = Reader::from_reader(bytes);
     let headers = reader.headers().map_err(|error| bad(1, error.to_string()))?;
@@ -38,15 +37,30 @@ fn parse_interactions(bytes: impl Read, path: &Path) -> Result<Vec<Watch>, Train
             Ok(false) => return Ok(interactions),
             Ok(true) => {}
             Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
-                return Err(bad(line, error.to_string()));
+                let line = error.position().map_or(0, |at| line_of(bytes, at));
+                let problem = match error.kind() {
+                    csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                        format!("it has {len} fields, the header {expected_len}")
+                    }
+                    csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+                    _ => error.to_string(),
+                };
+                return Err(bad(line, problem));
             }
         }
         let interaction = layout
             .interaction(&record)
-            .map_err(|problem| bad(record.position().map_or(0, csv::Position::line), problem))?;
+            .map_err(|problem| bad(record.position().map_or(0, |at| line_of(bytes, at)), problem))?;
         interactions.push(interaction);
     }
+}
+
+/// The line of a record as people count them. The reader's is the one where it stopped before: it has yet to skip the
+/// second half of `\r\n`, which MovieLens's lines end with, and empty lines.
+fn line_of(bytes: &[u8], at: &csv::Position) -> u64 {
+    let rest = bytes.get(at.byte() as usize..).unwrap_or_default();
+    let breaks = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    at.line() + breaks.filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn layout(headers: &StringRecord) -> Result<Layout, String> {
@@ -126,7 +140,7 @@ mod tests {
 
     fn check(csv: &str, expect: &Expect) {
         let text = match parse_interactions(csv.as_bytes(), Path::new("in.csv")) {
-            Ok(rows) => rows.iter().map(|row| format!("{row:?}\n")).collect(),
+            Ok(rows) => rows.iter().fold(String::new(), |text, row| text + &format!("{row:?}\n")),
             Err(error) => format!("{error}\n"),
         };
         expect.assert_eq(&text);
@@ -153,23 +167,24 @@ mod tests {
     fn a_bad_line_is_named() {
         check(
             "a,b\n1,2\n",
-            &expect![[r#"
+            &expect![[r"
             in.csv, line 1: the header is `a,b`; it must be `profile_id,title_id,timestamp_ms[,watched_fraction]` or MovieLens' `userId,movieId,rating,timestamp`
-        "#]],
+        "]],
         );
         for (row, problem) in [
             (",t,1", "`profile_id` is empty"),
             ("p,t,-1", "`timestamp_ms` is -1; times before 1970 are not accepted"),
             ("p,t,soon", "`timestamp_ms` is `soon`, which is no number"),
-            (
-                "p,t",
-                "CSV error: record 2 (line: 3, byte: 44): found record with 2 fields, but the previous record has 3 fields",
-            ),
+            ("p,t", "it has 2 fields, the header 3"),
         ] {
-            let csv = format!("profile_id,title_id,timestamp_ms\np,t,1\n{row}\n");
-            let error = parse_interactions(csv.as_bytes(), Path::new("in.csv")).unwrap_err();
-            assert_eq!(error.to_string(), format!("in.csv, line 3: {problem}"));
+            for end in ["\n", "\r\n"] {
+                let csv = ["profile_id,title_id,timestamp_ms", "p,t,1", row, ""].join(end);
+                let error = parse_interactions(csv.as_bytes(), Path::new("in.csv")).unwrap_err();
+                assert_eq!(error.to_string(), format!("in.csv, line 3: {problem}"));
+            }
         }
+        let error = parse_interactions(b"profile_id,title_id,timestamp_ms\np,\xff,1\n", Path::new("in.csv"));
+        assert_eq!(error.unwrap_err().to_string(), "in.csv, line 2: it is not UTF-8");
         for (row, problem) in [
             ("1,31,7,1260759144", "`rating` is 7, not 0.5 to 5"),
             ("1,31,3,9223372036854775807", "`timestamp` is too large"),

@@ -21,7 +21,7 @@ mod watch;
 
 pub use entry::{Entry, FileMark, Lineage, Recipe};
 pub use error::TrainerError;
-pub use evaluate::evaluate;
+pub use evaluate::{evaluate, numbered};
 pub use gate::{Against, Comparison, Measured};
 pub use interactions_file::read_interactions;
 pub use publishing::{Action, Demand, Publication, Published};

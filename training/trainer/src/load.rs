@@ -53,6 +53,17 @@ impl Fitted {
     /// Reads what [`write`](Self::write) wrote, after its checksums were compared.
     pub(crate) fn read(folder: &Path, entry: &Entry) -> Result<Self, TrainerError> {
         entry.verify(folder)?;
+        Self::read_verified(folder, entry)
+    }
+
+    /// As [`read`](Self::read), whatever has become of the index.
+    fn read_without_index(folder: &Path, entry: &Entry) -> Result<Self, TrainerError> {
+        let is_index = |name: &str| name.strip_prefix(INDEX).is_some_and(|rest| rest.starts_with('/'));
+        entry.verify_those(folder, |name| !is_index(name))?;
+        Self::read_verified(folder, entry)
+    }
+
+    fn read_verified(folder: &Path, entry: &Entry) -> Result<Self, TrainerError> {
         let tower = if entry.model == TwoTower::NAME { Some(Tower::load(&folder.join(TOWER))?) } else { None };
         Ok(Self { tower, neighbours: read_neighbours(folder)?, popular: read_json(&folder.join(POPULAR))? })
     }
@@ -67,17 +78,36 @@ impl Registry {
     pub fn load(&self, version: &str) -> Result<Arc<ServingModel>, TrainerError> {
         let entry = self.entry(version)?;
         let folder = self.folder().join(version);
-        let Fitted { tower, neighbours, popular } = Fitted::read(&folder, &entry)?;
-        let (tower, index): (Arc<dyn UserTower>, Arc<dyn VectorIndex>) = match tower {
-            Some(tower) => {
-                let index = QdrantIndex::open(&folder.join(INDEX), &self.folder().join(WORKING))?;
-                (Arc::new(tower), Arc::new(index))
-            }
-            None => (Arc::new(NoTower), Arc::new(NoIndex)),
+        let fitted = Fitted::read(&folder, &entry)?;
+        let index: Arc<dyn VectorIndex> = match &fitted.tower {
+            Some(_) => Arc::new(QdrantIndex::open(&folder.join(INDEX), &self.folder().join(WORKING))?),
+            None => Arc::new(NoIndex),
         };
-        let trained_through_ms = entry.lineage.trained_through_ms;
-        Ok(Arc::new(ServingModel { version: entry.version, trained_through_ms, tower, index, neighbours, popular }))
+        Ok(serving(entry, fitted, index))
     }
+
+    /// Loads what is left of a version whose index cannot be read: for a server that has nothing better. Searches fail,
+    /// so pages say what is missing and fall back to neighbours.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), but not of the index.
+    pub fn load_without_index(&self, version: &str) -> Result<Arc<ServingModel>, TrainerError> {
+        let entry = self.entry(version)?;
+        let folder = self.folder().join(version);
+        let fitted = Fitted::read_without_index(&folder, &entry)?;
+        let location = folder.join(INDEX).display().to_string();
+        Ok(serving(entry, fitted, Arc::new(LostIndex { location })))
+    }
+}
+
+fn serving(entry: Entry, fitted: Fitted, index: Arc<dyn VectorIndex>) -> Arc<ServingModel> {
+    let Fitted { tower, neighbours, popular } = fitted;
+    let tower: Arc<dyn UserTower> = match tower {
+        Some(tower) => Arc::new(tower),
+        None => Arc::new(NoTower),
+    };
+    let trained_through_ms = entry.lineage.trained_through_ms;
+    Arc::new(ServingModel { version: entry.version, trained_through_ms, tower, index, neighbours, popular })
 }
 
 /// Embeds nobody.
@@ -86,6 +116,28 @@ struct NoTower;
 impl UserTower for NoTower {
     fn embed(&self, _input: &TowerInput<'_>) -> Option<Vec<f32>> {
         None
+    }
+}
+
+/// Stands for an index that cannot be read.
+struct LostIndex {
+    location: String,
+}
+
+impl LostIndex {
+    fn error(&self) -> IndexError {
+        let problem = "it could not be read when its model was put in service".to_owned();
+        IndexError::Damaged { location: self.location.clone(), problem }
+    }
+}
+
+impl VectorIndex for LostIndex {
+    fn search(&self, _: &[f32], _: &VectorFilter, _: usize) -> Result<Vec<Hit>, IndexError> {
+        Err(self.error())
+    }
+
+    fn count(&self) -> Result<usize, IndexError> {
+        Err(self.error())
     }
 }
 

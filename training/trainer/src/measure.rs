@@ -7,8 +7,7 @@ use std::collections::HashMap;
 
 use marquee_definitions::Watched;
 use marquee_evaluation::{
-    Case, Evaluation, EvaluationError, Interactions, Metrics, Progress, Protocol, Recommender, Split, Training, Visit,
-    rank,
+    Case, Evaluation, EvaluationError, Interactions, Progress, Protocol, Recommender, Split, Training, Visit, gains,
 };
 use marquee_events::Clock;
 use marquee_models::{Ingredients, LinearTransition, Tower, TwoTower, all};
@@ -113,17 +112,17 @@ impl Question<'_> {
                 } else {
                     named(self.models, name)
                 };
-                let candidate = gains(split, candidate)?;
+                let candidate = gains_of(split, candidate)?;
                 let artefact = Artefact::new(&artefact, &split.training);
                 let score = |case: &Case, scores: &mut [f32]| artefact.score(&live.model, case, scores);
-                (Measured::Artefact, Comparison::of(&candidate, &ranked_gains(split, "the live model", score)?))
+                (Measured::Artefact, Comparison::of(&candidate, &gains(split, "the live model", score)?))
             }
             read => {
                 if let Err(error) = read {
                     tracing::warn!(%error, version = live.version, "the live model cannot be measured as it is");
                 }
                 let (candidate, live) = (named(self.models, name), named(self.models, &live.model));
-                (Measured::Recipe, Comparison::of(&gains(&self.split, candidate)?, &gains(&self.split, live)?))
+                (Measured::Recipe, Comparison::of(&gains_of(&self.split, candidate)?, &gains_of(&self.split, live)?))
             }
         };
         Ok(Against { version: live.version.clone(), measured, comparison })
@@ -135,26 +134,8 @@ fn named<'a>(models: &'a [Box<dyn Recommender>], name: &str) -> &'a dyn Recommen
 }
 
 /// NDCG@10 of each question.
-fn gains(split: &Split, model: &dyn Recommender) -> Result<Vec<f64>, TrainerError> {
-    let score = |case: &Case, scores: &mut [f32]| model.score(&case.context, case.target.at_ms, scores);
-    ranked_gains(split, model.name(), score)
-}
-
-fn ranked_gains(
-    split: &Split,
-    model: &'static str,
-    score: impl Fn(&Case, &mut [f32]) -> bool,
-) -> Result<Vec<f64>, TrainerError> {
-    let popularity: Vec<f32> = split.training.popularity().into_iter().map(|count| count as f32).collect();
-    let gain = |case: &Case| {
-        let mut scores = vec![0.0; popularity.len()];
-        let known = score(case, &mut scores);
-        let scores = if known { &scores } else { &popularity };
-        let ranked = rank(scores, &case.context, case.target.item)
-            .map_err(|item| EvaluationError::NotANumber { model, item })?;
-        Ok(Metrics::of([ranked.rank]).ndcg_at_10)
-    };
-    split.cases.iter().map(gain).collect()
+fn gains_of(split: &Split, model: &dyn Recommender) -> Result<Vec<f64>, EvaluationError> {
+    gains(split, model.name(), |case, scores| model.score(&case.context, case.target.at_ms, scores))
 }
 
 /// What is in service, asked about the items of a training.

@@ -3,6 +3,11 @@
 //! The one thing to know: an example must not see itself or anything later. Rows of one profile are ordered by
 //! (`available_at`, `sequence`), the order of the log; an example gets the newest features row strictly before it in
 //! that order. The features row of a signal bears the signal's own place, so a label never meets its own.
+//!
+//! A profile with an imported history has features in two parts: the newest row before the example of each, put together
+//! as of the example's instant, is what serving read from the merged states at that instant (`together`).
+
+mod together;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -10,6 +15,8 @@ use std::path::PathBuf;
 use polars::prelude::*;
 
 use crate::{TrainerError, Watch};
+
+use together::{FEATURES, PARTS, of_part, put_together};
 
 /// Types of interactions that become examples.
 const LABELS: [&str; 2] = ["view_finished", "rating"];
@@ -30,17 +37,6 @@ const EXAMPLE: [&str; 11] = [
     "is_imported",
     "watched_fraction",
     "rating_value",
-];
-
-/// Columns of `profile_features` that hold features.
-const FEATURES: [&str; 7] = [
-    "genres",
-    "genre_affinities_millionths",
-    "recent_titles",
-    "recent_titles_at_ms",
-    "session_titles",
-    "seen_titles",
-    "listed_titles",
 ];
 
 /// What orders a profile's rows, most significant first. A sequence counts within (topic, partition); a profile has at
@@ -90,8 +86,10 @@ impl TrainingSet {
         Ok(Self { frame })
     }
 
-    /// The examples: the columns of `interactions`, then those of `profile_features`, then `features_available_at` and
-    /// `features_sequence`, which tell the row that they are from. Features are NULL where none were known yet.
+    /// The examples: the columns of `interactions`, then `features_available_at` and `features_sequence` of both parts
+    /// (`imported_…`, `live_…`), which tell the rows that the features are from, then the features: `genres`,
+    /// `genre_affinities_millionths`, `recent_titles`, `recent_titles_at_ms` and `session_titles`, as `profile_features`
+    /// explains them, at the example's `available_at`. NULL where nothing was known yet.
     pub fn frame(&self) -> &DataFrame {
         &self.frame
     }
@@ -146,7 +144,7 @@ fn read_examples(paths: &[PathBuf]) -> PolarsResult<DataFrame> {
 }
 
 fn read_features(paths: &[PathBuf]) -> PolarsResult<DataFrame> {
-    let columns = FEATURES.iter().chain(&ORDER).chain(&["profile_id"]).map(|column| col(*column));
+    let columns = FEATURES.iter().chain(&ORDER).chain(&["profile_id", "is_imported"]).map(|column| col(*column));
     scan(paths)?.select(columns.collect::<Vec<_>>()).collect()
 }
 
@@ -154,45 +152,35 @@ fn read_features(paths: &[PathBuf]) -> PolarsResult<DataFrame> {
 fn no_features() -> Vec<Expr> {
     let null = |name: &'static str| {
         let kind = match name {
-            "seen_titles" | "listed_titles" => DataType::Int64,
-            "genre_affinities_millionths" | "recent_titles_at_ms" => DataType::List(Box::new(DataType::Int64)),
-            _ => DataType::String,
+            "genres" | "recent_titles" | "touched_titles" => DataType::String,
+            _ => DataType::List(Box::new(DataType::Int64)),
         };
         lit(NULL).cast(kind).alias(name)
     };
-    FEATURES.map(null).into_iter().chain(ORDER.map(col)).chain([col("profile_id")]).collect()
+    FEATURES.map(null).into_iter().chain(ORDER.map(col)).chain([col("profile_id"), col("is_imported")]).collect()
 }
 
-/// The as-of join on places: polars joins as of one column, so the order is turned into numbers first.
+/// The as-of joins on places: polars joins as of one column, so the order is turned into numbers first.
 fn join(examples: DataFrame, features: DataFrame) -> PolarsResult<DataFrame> {
     let (example_places, feature_places) = places(&examples, &features)?;
-    let renamed = |name: &'static str, new: &'static str| col(name).alias(new);
     let examples = examples.lazy().with_column(lit(example_places)).sort([PLACE], SortMultipleOptions::default());
-    let features =
-        features.lazy().with_column(lit(feature_places)).sort([PLACE], SortMultipleOptions::default()).select(
-            FEATURES
-                .map(col)
-                .into_iter()
-                .chain([
-                    renamed("available_at", "features_available_at"),
-                    renamed("sequence", "features_sequence"),
-                    col("profile_id"),
-                    col(PLACE),
-                ])
-                .collect::<Vec<_>>(),
-        );
-    let joined = examples.collect()?.join_asof_by(
-        &features.collect()?,
-        PLACE,
-        PLACE,
-        ["profile_id"],
-        ["profile_id"],
-        AsofStrategy::Backward,
-        None,
-        false,
-        true,
-    )?;
-    joined.drop(PLACE)
+    let features = features.lazy().with_column(lit(feature_places)).sort([PLACE], SortMultipleOptions::default());
+    let features = features.collect()?;
+    let mut joined = examples.collect()?;
+    for (part, is_imported) in PARTS {
+        let of_this_part = features.clone().lazy().filter(col("is_imported").eq(lit(is_imported)));
+        let kept = FEATURES.into_iter().map(|column| col(column).alias(of_part(part, column))).chain([
+            col("available_at").alias(of_part(part, "features_available_at")),
+            col("sequence").alias(of_part(part, "features_sequence")),
+            col("profile_id"),
+            col(PLACE),
+        ]);
+        let of_this_part = of_this_part.select(kept.collect::<Vec<_>>()).collect()?;
+        let by = ["profile_id"];
+        let newest_before = AsofStrategy::Backward;
+        joined = joined.join_asof_by(&of_this_part, PLACE, PLACE, by, by, newest_before, None, false, true)?;
+    }
+    put_together(joined.drop(PLACE)?)
 }
 
 /// Places of the rows of both tables in one order: by profile and log; a label comes before the features row of the

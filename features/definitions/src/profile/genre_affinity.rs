@@ -41,6 +41,16 @@ fn weight(kind: SignalKind) -> f64 {
     }
 }
 
+/// What is left of a value after this time (ms), as a factor.
+pub(crate) fn decay_of_affinity(age_ms: i64) -> f64 {
+    (-(age_ms as f64) / HALF_LIFE_MS as f64).exp2()
+}
+
+/// Keeps as many genres as a state does; they are ordered by name.
+pub(crate) fn trim_genres<T>(genres: &mut Vec<(String, T)>) {
+    genres.truncate(MAX_GENRES);
+}
+
 impl GenreAffinity {
     pub(crate) fn update(&mut self, signal: &Signal<'_>) {
         let weight = weight(signal.kind);
@@ -77,7 +87,7 @@ impl GenreAffinity {
             Ok(index) => index,
             Err(index) => {
                 self.genres.insert(index, (genre.to_owned(), Decayed::default()));
-                self.genres.truncate(MAX_GENRES);
+                trim_genres(&mut self.genres);
                 index
             }
         };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Entity, Feature, Signal, SignalKind};
+use crate::{Entity, Feature, Signal, SignalKind, Touched};
 
 pub(crate) const FEATURE: Feature = Feature {
     name: "session",
@@ -22,14 +22,6 @@ const MAX_TITLES: usize = 20;
 pub(crate) struct Session {
     /// By the last touch, oldest first; a title once.
     touched: Vec<Touched>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Touched {
-    title_id: String,
-    /// First and last touch without a gap in between (ms since the epoch).
-    first_ms: i64,
-    last_ms: i64,
 }
 
 impl Touched {
@@ -52,42 +44,56 @@ impl Session {
             return;
         }
         let at_ms = signal.event_time_ms;
-        self.put(Touched { title_id: signal.title_id.to_owned(), first_ms: at_ms, last_ms: at_ms });
+        put_touched(
+            &mut self.touched,
+            Touched { title_id: signal.title_id.to_owned(), first_ms: at_ms, last_ms: at_ms },
+        );
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
         for touched in &other.touched {
-            self.put(touched.clone());
-        }
-    }
-
-    fn put(&mut self, mut touched: Touched) {
-        if let Some(index) = self.touched.iter().position(|known| known.title_id == touched.title_id) {
-            if self.touched[index].last_ms >= touched.last_ms {
-                self.touched[index].join(&touched);
-                return;
-            }
-            touched.join(&self.touched.remove(index));
-        }
-        let index = self.touched.partition_point(|known| known.last_ms <= touched.last_ms);
-        self.touched.insert(index, touched);
-        if self.touched.len() > MAX_TITLES {
-            self.touched.remove(0);
+            put_touched(&mut self.touched, touched.clone());
         }
     }
 
     /// The titles of the session at an instant, by their last touch, oldest first.
     pub(crate) fn read(&self, at_ms: i64) -> Vec<&str> {
-        let mut began_ms = at_ms;
-        let mut titles = Vec::new();
-        for touched in self.touched.iter().rev() {
-            if began_ms - touched.last_ms > GAP_MS {
-                break;
-            }
-            began_ms = began_ms.min(touched.first_ms);
-            titles.push(touched.title_id.as_str());
-        }
-        titles.reverse();
-        titles
+        session_at(&self.touched, at_ms)
     }
+
+    /// By the last touch, oldest first.
+    pub(crate) fn touched(&self) -> &[Touched] {
+        &self.touched
+    }
+}
+
+/// Puts a title into a list that is ordered by last touch, ties by arrival, and holds a title once.
+pub(crate) fn put_touched(list: &mut Vec<Touched>, mut touched: Touched) {
+    if let Some(index) = list.iter().position(|known| known.title_id == touched.title_id) {
+        if list[index].last_ms >= touched.last_ms {
+            list[index].join(&touched);
+            return;
+        }
+        touched.join(&list.remove(index));
+    }
+    let index = list.partition_point(|known| known.last_ms <= touched.last_ms);
+    list.insert(index, touched);
+    if list.len() > MAX_TITLES {
+        list.remove(0);
+    }
+}
+
+/// The titles of the session at an instant.
+pub(crate) fn session_at(list: &[Touched], at_ms: i64) -> Vec<&str> {
+    let mut began_ms = at_ms;
+    let mut titles = Vec::new();
+    for touched in list.iter().rev() {
+        if began_ms - touched.last_ms > GAP_MS {
+            break;
+        }
+        began_ms = began_ms.min(touched.first_ms);
+        titles.push(touched.title_id.as_str());
+    }
+    titles.reverse();
+    titles
 }

@@ -11,7 +11,8 @@ pub const LIST_SEPARATOR: char = '\u{1f}';
 pub static PROFILE_FEATURES: TableSpec = TableSpec {
     name: "profile_features",
     doc: "a profile's features after each signal but progress and clicks; for a label take the last row strictly before \
-          it by (available_at, sequence): that row knows nothing of the label",
+          it by (available_at, sequence): that row knows nothing of the label. A row is of one topic: what is imported \
+          and what clients send are parts of a profile that a reader puts together",
     layer: "features",
     columns: &[
         required("ingest_date", DateText, "UTC date of the collector's clock at arrival"),
@@ -26,11 +27,14 @@ pub static PROFILE_FEATURES: TableSpec = TableSpec {
         required("is_imported", Bool, "from an import, not from a client"),
         optional("watched_fraction", Float, "the signal, of view_finished: share of the running time, 0 to 1"),
         optional("rating_value", Float, "the signal, of rating: stars, 0.5 to 5"),
-        optional("genres", Text, "the ten genres of strongest affinity, strongest first; a list, see LIST_SEPARATOR"),
+        optional("genres", Text, "every genre with an affinity, strongest first; a list, see LIST_SEPARATOR"),
         required("genre_affinities_millionths", IntList, "their affinity × 10⁶, decayed to available_at"),
         optional("recent_titles", Text, "the last twenty titles watched, oldest first; a list, see LIST_SEPARATOR"),
         required("recent_titles_at_ms", IntList, "when each was watched last, ms since the epoch"),
         optional("session_titles", Text, "titles of the session at available_at, oldest first; a list"),
+        optional("touched_titles", Text, "the last twenty titles touched, oldest first: a later session; a list"),
+        required("touched_first_at_ms", IntList, "first touch of each that no half an hour of silence has parted"),
+        required("touched_last_at_ms", IntList, "last touch of each, ms since the epoch"),
         required("seen_titles", Int, "how many titles count as seen"),
         required("listed_titles", Int, "how many titles are on the viewer's list"),
     ],

@@ -107,6 +107,7 @@ async fn a_full_log_asks_for_a_retry() {
     assert_eq!(response.headers()["retry-after"], "1");
     let answer = json_of(response, 429).await;
     assert_eq!(answer, json!({"error": {"problem": "the log is full, try again"}}));
+    assert!(server.collector.takes_events(), "the next batch may fit");
 }
 
 #[tokio::test]
@@ -122,6 +123,7 @@ async fn a_failing_log_is_unavailable_and_tells_no_insides() {
         let answer = check(server.post_events("a"), 503).await;
         assert_eq!(answer, json!({"error": {"problem": "storing the events failed, try again later"}}));
         assert_eq!(server.collector.stats().accepted_events, 0);
+        assert!(!server.collector.takes_events());
     }
 }
 

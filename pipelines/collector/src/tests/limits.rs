@@ -120,6 +120,10 @@ async fn a_slow_log_is_given_up() {
     check_field(server.post_events("a"), 503, None, "took too long, try again").await;
     assert_eq!(log.waiting(), 0);
     assert!(log.records("playback").is_empty());
+    assert!(!server.collector.takes_events());
+    log.release();
+    check(server.post_events("a"), 202).await;
+    assert!(server.collector.takes_events());
 }
 
 #[tokio::test]

@@ -7,20 +7,14 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
-use marquee_definitions::ProfileState;
+use marquee_definitions::{KNOWN_RECENT_TITLES, KnownFeatures, ProfileState};
 use marquee_events::interactions::proto::interaction::Payload;
 use marquee_lake::tables::{self, LIST_SEPARATOR};
 
 use crate::playback::{date_of, timestamps};
 
-/// As the table's documentation says: further genres tell little.
-const GENRES: usize = 10;
-
-/// As the table's documentation says; the online state has more.
-const RECENT_TITLES: usize = 20;
-
-/// Bytes of a row that are no text.
-const FIXED_BYTES: usize = 8 * (8 + GENRES + RECENT_TITLES);
+/// Bytes of a row that are no text, about: a catalogue's genres, and lists of twenty titles with their instants.
+const FIXED_BYTES: usize = 8 * (8 + 20 + 3 * KNOWN_RECENT_TITLES);
 
 /// The signal that a row comes after.
 #[derive(Debug)]
@@ -52,6 +46,9 @@ pub(crate) struct ProfileRows {
     recent_titles: StringBuilder,
     recent_titles_at_ms: ListBuilder<Int64Builder>,
     session_titles: StringBuilder,
+    touched_titles: StringBuilder,
+    touched_first_at_ms: ListBuilder<Int64Builder>,
+    touched_last_at_ms: ListBuilder<Int64Builder>,
     seen_titles: Int64Builder,
     listed_titles: Int64Builder,
     bytes: usize,
@@ -76,6 +73,9 @@ impl Default for ProfileRows {
             recent_titles: StringBuilder::new(),
             recent_titles_at_ms: ints(),
             session_titles: StringBuilder::new(),
+            touched_titles: StringBuilder::new(),
+            touched_first_at_ms: ints(),
+            touched_last_at_ms: ints(),
             seen_titles: Int64Builder::new(),
             listed_titles: Int64Builder::new(),
             bytes: 0,
@@ -113,16 +113,17 @@ impl ProfileRows {
             Payload::Rating(rating) => Some(rating.value),
             _ => None,
         });
-        let mut affinities = profile.genre_affinity(signal.available_ms);
-        affinities.truncate(GENRES);
-        let mut text_bytes = append_list(&mut self.genres, affinities.iter().map(|(genre, _)| *genre));
+        let known = KnownFeatures::of(profile, signal.available_ms);
+        let (affinities, recent, touched) = (&known.genre_affinity, &known.recent_titles, &known.touched);
+        let mut text_bytes = append_list(&mut self.genres, affinities.iter().map(|(genre, _)| genre.as_str()));
         let millionths = affinities.iter().map(|(_, affinity)| Some((affinity * 1e6).round() as i64));
         self.genre_affinities_millionths.append_value(millionths);
-        let recent = || profile.recent_titles().rev().take(RECENT_TITLES).rev();
-        text_bytes += append_list(&mut self.recent_titles, recent().map(|(title_id, _)| title_id));
-        self.recent_titles_at_ms.append_value(recent().map(|(_, at_ms)| Some(at_ms)));
-        let session = profile.session_titles(signal.available_ms);
-        text_bytes += append_list(&mut self.session_titles, session.into_iter());
+        text_bytes += append_list(&mut self.recent_titles, recent.iter().map(|(title_id, _)| title_id.as_str()));
+        self.recent_titles_at_ms.append_value(recent.iter().map(|(_, at_ms)| Some(*at_ms)));
+        text_bytes += append_list(&mut self.session_titles, known.session_titles().into_iter());
+        text_bytes += append_list(&mut self.touched_titles, touched.iter().map(|touched| touched.title_id.as_str()));
+        self.touched_first_at_ms.append_value(touched.iter().map(|touched| Some(touched.first_ms)));
+        self.touched_last_at_ms.append_value(touched.iter().map(|touched| Some(touched.last_ms)));
         self.seen_titles.append_value(profile.seen_count() as i64);
         self.listed_titles.append_value(profile.listed_count() as i64);
         self.bytes += FIXED_BYTES + text_bytes + signal.profile_id.len() + signal.title_id.len();
@@ -153,6 +154,9 @@ impl ProfileRows {
             Arc::new(self.recent_titles.finish()),
             Arc::new(self.recent_titles_at_ms.finish()),
             Arc::new(self.session_titles.finish()),
+            Arc::new(self.touched_titles.finish()),
+            Arc::new(self.touched_first_at_ms.finish()),
+            Arc::new(self.touched_last_at_ms.finish()),
             Arc::new(self.seen_titles.finish()),
             Arc::new(self.listed_titles.finish()),
         ];

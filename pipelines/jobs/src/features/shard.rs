@@ -1,8 +1,14 @@
 //! The state of one shard of `features`, and the order of things: a record's interactions become rows and signals, what
 //! they changed goes to the online store before the next record is read, rows and snapshot to the lake with the epoch.
 //!
-//! The online store is a copy. While it fails, the shard goes on and remembers what it owes; after a crash it writes
-//! everything that the snapshot holds, and the replay writes the rest.
+//! The online store is a copy of the fold. While it fails, the shard goes on and remembers what it owes.
+//!
+//! Why a crash leaves it neither behind nor ahead: the log shows only what is fsynced, and the fold is a function of the
+//! log up to an offset. A crash finds in the store the fold at any offset from the newest manifest's on (ahead), or less
+//! after a power cut or with its folder gone (behind). Recovery overwrites every part that the snapshot holds before
+//! anything is read; what the snapshot lacks was first changed behind its offset, so the replay writes it. A write
+//! replaces a part and adds nothing, so an interaction that the store had seen counts once. Pages are served only after
+//! the replay (`Services::start`), so that nobody sees the step back in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -201,6 +207,7 @@ impl FeaturesShard {
             let profiles = first(&self.owed.profiles, &self.fold.profiles);
             let titles = first(&self.owed.titles, &self.fold.titles);
             let batch = OnlineBatch { shard: self.id.clone(), profiles, titles };
+            fail::fail_point!("online-before-write");
             if let Err(error) = self.online.write(&batch) {
                 if !std::mem::replace(&mut self.online_fails, true) {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -208,6 +215,7 @@ impl FeaturesShard {
                 }
                 return;
             }
+            fail::fail_point!("online-after-write");
             drop_through(&mut self.owed.profiles, batch.profiles.last());
             drop_through(&mut self.owed.titles, batch.titles.last());
         }

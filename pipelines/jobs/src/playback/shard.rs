@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, Int32Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 use marquee_events::{BatchView, CLOCK_TOLERANCE_MS, ContextView, FlatPayload, decode};
@@ -21,6 +21,7 @@ use super::session::{CloseReason, Context, Incoming, Offer, Session};
 use super::session_rows::session_rows;
 use super::timers::Timers;
 use super::{HORIZON_MS, OPEN_REVISION_INTERVAL_MS, PlaybackMode, WATERMARK_DELAY_MS, date_of, timestamps};
+use crate::dead_letters::{Broken, DeadLetters};
 use crate::live::{LiveCell, LiveRecord};
 
 pub(crate) struct PlaybackShard {
@@ -33,22 +34,10 @@ pub(crate) struct PlaybackShard {
     closed: ClosedIndex,
     timers: Timers,
     bronze: BronzeRows,
-    dead_letters: Vec<DeadLetter>,
-    dead_letter_bytes: usize,
+    dead_letters: DeadLetters,
     late: Vec<LateEvent>,
     cubes: Cubes,
     open_rows_written_ms: i64,
-}
-
-struct DeadLetter {
-    offset: u64,
-    index: i32,
-    event_count: u32,
-    reason: &'static str,
-    detail: String,
-    received_at_ms: i64,
-    content_type: &'static str,
-    bytes: Arc<[u8]>,
 }
 
 struct LateEvent {
@@ -90,8 +79,7 @@ impl PlaybackShard {
             closed: ClosedIndex::default(),
             timers: Timers::default(),
             bronze: BronzeRows::default(),
-            dead_letters: Vec::new(),
-            dead_letter_bytes: 0,
+            dead_letters: DeadLetters::default(),
             late: Vec::new(),
             cubes: Cubes::default(),
             open_rows_written_ms: i64::MIN,
@@ -126,25 +114,10 @@ impl PlaybackShard {
         let key = session_key(&batch.context.session_id, &batch.context.player_instance);
         let shift_ms = self.clock_shift_ms(key, batch.sent_at_ms, received_at_ms);
         self.bronze.start_record(record.offset, received_at_ms, batch.sent_at_ms, shift_ms, &batch.context.fields());
-        let mut bytes_kept = false;
         for (index, event) in batch.events.iter().enumerate() {
             if let Some((reason, detail)) = broken_rule(event, shift_ms, received_at_ms) {
-                // Once a record: ten thousand bad events must not keep ten thousand copies of their record.
-                let bytes = if std::mem::replace(&mut bytes_kept, true) {
-                    Arc::from([])
-                } else {
-                    record.payload.as_ref().into()
-                };
-                self.dead_letter(DeadLetter {
-                    offset: record.offset,
-                    index: index as i32,
-                    event_count: 1,
-                    reason,
-                    detail,
-                    received_at_ms,
-                    content_type,
-                    bytes,
-                });
+                let index = index as i32;
+                self.dead_letters.push(Broken { index, event_count: 1, reason, detail, content_type, record });
                 continue;
             }
             let Some(payload) = &event.payload else { continue };
@@ -245,11 +218,6 @@ impl PlaybackShard {
         }
     }
 
-    fn dead_letter(&mut self, letter: DeadLetter) {
-        self.dead_letter_bytes += letter.bytes.len() + letter.detail.len() + size_of::<DeadLetter>();
-        self.dead_letters.push(letter);
-    }
-
     /// Folds the marked sessions anew, all in one reading of the files that hold them.
     fn refold_marked(&mut self, io: &ShardIo) -> Result<(), StreamError> {
         let mut marked: Vec<u128> =
@@ -340,32 +308,9 @@ impl PlaybackShard {
 
     fn start_next_epoch(&mut self) {
         self.bronze.clear();
-        self.dead_letters.clear();
-        self.dead_letter_bytes = 0;
         self.late.clear();
         self.cubes.clear(self.sessions.values_mut().map(Box::as_mut));
         self.epoch += 1;
-    }
-
-    fn dead_letter_rows(&self) -> RecordBatch {
-        let letters = &self.dead_letters;
-        let text = |value: &dyn Fn(&DeadLetter) -> String| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(letters.iter().map(value)))
-        };
-        let columns: Vec<ArrayRef> = vec![
-            text(&|l| date_of(l.received_at_ms)),
-            text(&|_| self.topic.clone()),
-            Arc::new(Int32Array::from_iter_values(letters.iter().map(|_| self.partition as i32))),
-            Arc::new(Int64Array::from_iter_values(letters.iter().map(|l| l.offset as i64))),
-            Arc::new(Int32Array::from_iter_values(letters.iter().map(|l| l.index))),
-            Arc::new(Int64Array::from_iter_values(letters.iter().map(|l| i64::from(l.event_count)))),
-            text(&|l| l.reason.to_owned()),
-            text(&|l| l.detail.clone()),
-            timestamps(letters.iter().map(|l| Some(l.received_at_ms))),
-            text(&|l| l.content_type.to_owned()),
-            Arc::new(BinaryArray::from_iter_values(letters.iter().map(|l| l.bytes.as_ref()))),
-        ];
-        RecordBatch::try_new(tables::DEAD_LETTERS.schema(), columns).expect("the columns are those of the spec")
     }
 
     fn late_rows(&self) -> RecordBatch {
@@ -425,28 +370,24 @@ impl ShardState for PlaybackShard {
             match record.header.record_type {
                 RecordType::ViewEvents(content_type) => match decode(content_type, &record.payload) {
                     Ok(batch) => self.view_events(record, &batch, content_type.mime()),
-                    Err(error) => self.dead_letter(DeadLetter {
-                        offset: record.offset,
+                    Err(error) => self.dead_letters.push(Broken {
                         index: -1,
                         event_count: record.header.event_count.max(1),
                         reason: "undecodable",
                         detail: error.to_string(),
-                        received_at_ms: record.header.received_at_ms,
                         content_type: content_type.mime(),
-                        bytes: record.payload.as_ref().into(),
+                        record,
                     }),
                 },
                 RecordType::EndOfInput => self.end_of_input(),
                 RecordType::Interactions(_) | RecordType::LiveDeltas | RecordType::Job => {
-                    self.dead_letter(DeadLetter {
-                        offset: record.offset,
+                    self.dead_letters.push(Broken {
                         index: -1,
                         event_count: record.header.event_count,
                         reason: "foreign_record",
                         detail: format!("a record of type {:?} is none of this topic's", record.header.record_type),
-                        received_at_ms: record.header.received_at_ms,
                         content_type: "application/octet-stream",
-                        bytes: record.payload.as_ref().into(),
+                        record,
                     });
                 }
             }
@@ -456,7 +397,7 @@ impl ShardState for PlaybackShard {
     }
 
     fn pending_bytes(&self) -> usize {
-        self.bronze.pending_bytes() + self.dead_letter_bytes + self.cubes.pending_bytes()
+        self.bronze.pending_bytes() + self.dead_letters.pending_bytes() + self.cubes.pending_bytes()
     }
 
     fn live(&mut self, epoch: u64) -> Option<Vec<u8>> {
@@ -483,9 +424,9 @@ impl ShardState for PlaybackShard {
         if events > 0 {
             tables.push((&tables::EVENTS, self.bronze.batch(&self.topic, self.partition)));
         }
-        let dead_letters = self.dead_letters.iter().map(|l| u64::from(l.event_count)).sum();
+        let dead_letters = std::mem::take(&mut self.dead_letters);
         let others = [
-            (&tables::DEAD_LETTERS, self.dead_letter_rows()),
+            (&tables::DEAD_LETTERS, dead_letters.rows(&self.topic, self.partition)),
             (&tables::SESSION_REVISIONS, revisions),
             (&tables::LATE_EVENTS, self.late_rows()),
             (&tables::QOE_MINUTES, self.cubes.rows(&self.topic, self.partition, epoch)),
@@ -505,7 +446,7 @@ impl ShardState for PlaybackShard {
             outgoing: Vec::new(),
             watermark_ms,
             events,
-            dead_letters,
+            dead_letters: dead_letters.events(),
         })
     }
 }

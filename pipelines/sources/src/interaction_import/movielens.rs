@@ -7,21 +7,36 @@ use marquee_events::interactions::RATING_RANGE;
 
 use super::histories::{Histories, Line, instant, number};
 use crate::SourceError;
-use crate::csv_table::{FileHasher, Table, read_file};
+use crate::csv_table::{FileHasher, Table, read_file, read_first_line};
 
 const CSV_FILE: &str = "ratings.csv";
 const DAT_FILE: &str = "ratings.dat";
 const COLUMNS: [&str; 4] = ["userId", "movieId", "rating", "timestamp"];
 
+/// The name of the file of ratings.
+fn ratings_file(dir: &Path) -> &'static str {
+    if !dir.join(CSV_FILE).exists() && dir.join(DAT_FILE).exists() { DAT_FILE } else { CSV_FILE }
+}
+
+/// Whether [`read`] would find a file with the right header.
+pub(super) fn check(dir: &Path) -> Result<(), SourceError> {
+    let name = ratings_file(dir);
+    let path = dir.join(name);
+    let first_line = read_first_line(&path)?;
+    if name == CSV_FILE {
+        Table::new(&path, &first_line, COLUMNS)?;
+    }
+    Ok(())
+}
+
 pub(super) fn read(dir: &Path) -> Result<Histories, SourceError> {
-    let (csv, dat) = (dir.join(CSV_FILE), dir.join(DAT_FILE));
-    let is_dat = !csv.exists() && dat.exists();
-    let (name, path) = if is_dat { (DAT_FILE, dat) } else { (CSV_FILE, csv) };
+    let name = ratings_file(dir);
+    let path = dir.join(name);
     let bytes = read_file(&path)?;
     let mut hasher = FileHasher::default();
     hasher.add(name, &bytes);
     let mut histories = Histories::new(hasher.import_id("movielens"));
-    if is_dat {
+    if name == DAT_FILE {
         for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if !line.is_empty() {

@@ -5,10 +5,16 @@ use std::path::Path;
 
 use super::histories::{Histories, Line, id, instant, number};
 use crate::SourceError;
-use crate::csv_table::{FileHasher, Table, column_names, read_file};
+use crate::csv_table::{FileHasher, Table, column_names, read_file, read_first_line};
 
 const REQUIRED: [&str; 3] = ["profile_id", "title_id", "timestamp_ms"];
 const ALL: [&str; 4] = ["profile_id", "title_id", "timestamp_ms", "watched_fraction"];
+
+/// Whether [`read`] would find a file with the right header.
+pub(super) fn check(path: &Path) -> Result<(), SourceError> {
+    has_fractions(path, &read_first_line(path)?)?;
+    Ok(())
+}
 
 pub(super) fn read(path: &Path) -> Result<Histories, SourceError> {
     let bytes = read_file(path)?;
@@ -17,18 +23,14 @@ pub(super) fn read(path: &Path) -> Result<Histories, SourceError> {
     // The name is no part of it: a copy of the file is the same import.
     hasher.add("interactions", &bytes);
     let mut histories = Histories::new(hasher.import_id("interactions"));
-    let columns = column_names(path, &bytes)?;
-    let has_fraction = columns.iter().any(|column| column == ALL[3]);
-    if has_fraction {
+    if has_fractions(path, &bytes)? {
         let mut table = Table::new(path, &bytes, ALL)?;
-        check_columns(path, &columns)?;
         while let Some((number, fields)) = table.next_line() {
             let read = fields.and_then(|[profile, title, at, fraction]| line(profile, title, &at, Some(&fraction)));
             histories.push(&name, number, read);
         }
     } else {
         let mut table = Table::new(path, &bytes, REQUIRED)?;
-        check_columns(path, &columns)?;
         while let Some((number, fields)) = table.next_line() {
             histories.push(&name, number, fields.and_then(|[profile, title, at]| line(profile, title, &at, None)));
         }
@@ -37,13 +39,15 @@ pub(super) fn read(path: &Path) -> Result<Histories, SourceError> {
     Ok(histories)
 }
 
-fn check_columns(path: &Path, columns: &[String]) -> Result<(), SourceError> {
-    match columns.iter().find(|column| !ALL.contains(&column.as_str())) {
-        None => Ok(()),
-        Some(column) => {
-            Err(SourceError::UnknownColumn { path: path.to_owned(), column: column.clone(), known: ALL.join(", ") })
-        }
+/// Whether there is a column of fractions; refuses a header that lacks a column or has a strange one.
+fn has_fractions(path: &Path, bytes: &[u8]) -> Result<bool, SourceError> {
+    Table::new(path, bytes, REQUIRED)?;
+    let columns = column_names(path, bytes)?;
+    if let Some(column) = columns.iter().find(|column| !ALL.contains(&column.as_str())) {
+        let (path, column) = (path.to_owned(), column.clone());
+        return Err(SourceError::UnknownColumn { path, column, known: ALL.join(", ") });
     }
+    Ok(columns.iter().any(|column| column == ALL[3]))
 }
 
 fn line(profile_id: String, title_id: String, timestamp: &str, fraction: Option<&str>) -> Result<Line, String> {

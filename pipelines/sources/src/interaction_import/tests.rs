@@ -11,7 +11,9 @@ use marquee_events::interactions::proto::interaction::Payload;
 use prost::Message as _;
 use tempfile::TempDir;
 
-use super::{Histories, import, import_interactions, import_movielens, movielens, table};
+use super::{
+    Histories, check_interactions, check_movielens, import, import_interactions, import_movielens, movielens, table,
+};
 use crate::collector::Collector;
 use crate::fake_collector;
 
@@ -137,9 +139,12 @@ async fn nothing_is_sent_when_the_header_is_wrong() {
     let progress = ProgressBar::hidden();
     let check = async |contents: &str, words: &str| {
         let (_dir, path) = folder("a.csv", contents);
-        let error = import_interactions(&path, &address, &progress).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(error.to_string().ends_with(words), "{error}");
+        for error in
+            [check_interactions(&path).unwrap_err(), import_interactions(&path, &address, &progress).await.unwrap_err()]
+        {
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.to_string().ends_with(words), "{error}");
+        }
     };
     check("p,t,100\n", "a.csv has no column `profile_id`").await;
     check("", "a.csv has no column `profile_id`").await;
@@ -148,10 +153,14 @@ async fn nothing_is_sent_when_the_header_is_wrong() {
     let misspelt = "profile_id,title_id,timestamp_ms,watched_fractoin\np,t,1,1\n";
     check(misspelt, &format!("a.csv has an unknown column `watched_fractoin`, {known}")).await;
     let (dir, _) = folder("ratings.csv", "user,movie,rating,timestamp\n1,1,4,1\n");
-    let error = import_movielens(dir.path(), &address, &progress).await.unwrap_err();
-    assert!(error.to_string().ends_with("ratings.csv has no column `userId`"), "{error}");
-    let error = import_movielens(&dir.path().join("nowhere"), &address, &progress).await.unwrap_err();
-    assert!(error.to_string().ends_with("ratings.csv"), "{error}");
+    let nowhere = dir.path().join("nowhere");
+    for (dir, words) in [(dir.path(), "ratings.csv has no column `userId`"), (&nowhere, "ratings.csv")] {
+        let error = import_movielens(dir, &address, &progress).await.unwrap_err();
+        assert!(error.to_string().ends_with(words), "{error}");
+        assert_eq!(check_movielens(dir).unwrap_err().to_string(), error.to_string());
+    }
+    fs::write(dir.path().join("ratings.csv"), "userId,movieId,rating,timestamp\n").unwrap();
+    check_movielens(dir.path()).unwrap();
     let (_dir, path) = folder("a.csv", "profile_id,title_id,timestamp_ms\np,t,-1\n");
     let report = import_interactions(&path, &address, &progress).await.unwrap();
     assert_eq!((report.interactions, report.chunks, report.refused_lines), (0, 0, 1));

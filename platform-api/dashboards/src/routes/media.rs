@@ -44,12 +44,12 @@ pub(super) async fn get_file(
     let missing = || Refusal::not_found("there is no such file");
     let folder = dashboards.settings.media_folder.as_deref().ok_or_else(missing)?;
     let kind = kind(&path).ok_or_else(missing)?;
-    let bytes = read(folder, &path).await.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => missing(),
-        _ => {
-            tracing::warn!(%path, %error, "a media file cannot be read");
-            Refusal::busy("the file cannot be read")
+    let bytes = read(folder, &path).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            return missing();
         }
+        tracing::warn!(%path, %error, "a media file cannot be read");
+        Refusal::busy("the file cannot be read")
     })?;
     Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
 }

@@ -1,9 +1,9 @@
 // The pages in a real browser over a real lake: accessible in both themes, right in their numbers, and changed by what
 // is watched.
-import AxeBuilder from '@axe-core/playwright';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Fake, openWindow, startBrowser, startFake } from './fake';
+import { checkAccess, openWindow, playhead, seenBy, startBrowser, until, watchVideos } from './browser';
+import { type Fake, startFake } from './fake';
 
 let fake: Fake;
 let browser: Browser;
@@ -25,24 +25,6 @@ async function inWindow(body: (page: Page) => Promise<void>, colorScheme: 'light
   } finally {
     await context.close();
   }
-}
-
-async function until<T>(what: string, ask: () => Promise<T | null | false>, timeoutMs = 20_000): Promise<T> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
-    const found = await ask();
-    if (found !== null && found !== false) return found;
-    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
-
-async function checkAccess(page: Page, what: string): Promise<void> {
-  // Nothing may move while colours are measured.
-  await page.waitForTimeout(700);
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  const found = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.target.join(' ')).join(', ')}`);
-  expect(found, what).toEqual([]);
 }
 
 const openRow = async (page: Page): Promise<void> => {
@@ -214,21 +196,8 @@ test('without a clip the Viewer says how to make one', async () => {
 /** The loop: ten seconds of watching, on a line that stops in between. */
 test('watching changes the page, and the session has the startup and rebuffering that were caused', async () => {
   await inWindow(async (page) => {
-    // What the <video> element itself says, by other means than the reporter.
-    await page.addInitScript(() => {
-      const seen = { clicked: 0, firstFrame: 0, stalls: [] as number[], waiting: 0 };
-      Object.assign(window, { seen });
-      addEventListener('click', (event) => { if ((event.target as Element).closest('[data-title]')) seen.clicked = performance.now(); }, true);
-      document.addEventListener('playing', () => {
-        if (!seen.firstFrame) seen.firstFrame = performance.now();
-        else if (seen.waiting) seen.stalls.push(performance.now() - seen.waiting);
-        seen.waiting = 0;
-      }, true);
-      document.addEventListener('waiting', (event) => {
-        if (seen.firstFrame && !(event.target as HTMLVideoElement).seeking && !seen.waiting) seen.waiting = performance.now();
-      }, true);
-    });
-    // The manifest takes 800 ms, the segment at 6 s does not come for 6 s.
+    await watchVideos(page);
+    // The manifest takes 800 ms, the segment at 6 s does not come for 10 s.
     await page.route('**/media/demo/main.m3u8', async (route) => {
       await new Promise((resolve) => setTimeout(resolve, 800));
       await route.continue();
@@ -245,8 +214,7 @@ test('watching changes the page, and the session has the startup and rebuffering
     const before = await picks();
     await page.locator('[data-row=exploration] [data-title] button').first().click();
     await page.locator('[data-said=first_frame]').waitFor();
-    const playhead = () => page.locator('video').evaluate((video: HTMLVideoElement) => video.currentTime);
-    await until('ten seconds are watched', async () => (await playhead()) >= 10, 40_000);
+    await until('ten seconds are watched', async () => (await playhead(page)) >= 10, 40_000);
     const watchedAt = Date.now();
     await until('a recommendation row changes', async () => JSON.stringify(await picks()) !== JSON.stringify(before));
     expect(Date.now() - watchedAt).toBeLessThan(5_000);
@@ -255,7 +223,7 @@ test('watching changes the page, and the session has the startup and rebuffering
     const session = await page.locator('video').getAttribute('data-session');
     await page.getByRole('button', { name: 'Close' }).click();
     expect(await page.locator('[data-row=continue_watching] [data-title]').count()).toBe(1);
-    const seen = await page.evaluate(() => (window as unknown as { seen: { clicked: number; firstFrame: number; stalls: number[] } }).seen);
+    const seen = await seenBy(page);
     await page.goto(`/sessions?search=${session}`);
     await page.locator(`[data-session="${session}"] a`).click();
     await page.locator('[data-event=session_end]').waitFor();
@@ -267,40 +235,4 @@ test('watching changes the page, and the session has the startup and rebuffering
     expect(stalled).toBeGreaterThan(500);
     expect(Math.abs(stalled - stalls)).toBeLessThan(150);
   });
-}, 120_000);
-
-/** `SCREENSHOTS=folder` writes the pictures of the README. */
-test.runIf(process.env['SCREENSHOTS'])('screenshots', async () => {
-  for (const theme of ['light', 'dark'] as const) {
-    const shoot = (page: Page, name: string) => page.screenshot({ path: `${process.env['SCREENSHOTS']}/${name}-${theme}.png` });
-    await inWindow(async (page) => {
-      await page.goto('/live');
-      await until('the first data', async () => Boolean(await page.locator('[data-as-of]').getAttribute('data-as-of')));
-      await page.waitForTimeout(1_500);
-      await shoot(page, 'live');
-      await page.getByRole('button', { name: 'Compare' }).click();
-      await page.locator('[data-compared]').waitFor();
-      await page.locator('[data-compared]').scrollIntoViewIfNeeded();
-      await page.screenshot({ path: `${process.env['SCREENSHOTS']}/live-full-${theme}.png`, fullPage: true });
-      await page.goto('/sessions');
-      await page.locator('[data-session]').first().waitFor();
-      await shoot(page, 'sessions');
-      await openRow(page);
-      await shoot(page, 'session');
-      await page.goto('/viewer');
-      await page.locator('[data-profile]').first().waitFor();
-      await shoot(page, 'profiles');
-      await page.goto('/viewer?profile=profile-0012');
-      await page.locator('[data-title]').first().waitFor();
-      await page.waitForTimeout(500);
-      await shoot(page, 'viewer');
-      await page.locator('[data-row=trending_now] [data-title] button').nth(2).click();
-      await page.locator('[data-said=heartbeat]').first().waitFor();
-      await page.getByText('The page has changed').waitFor();
-      await shoot(page, 'player');
-      await page.getByRole('button', { name: 'Close' }).click();
-      await page.waitForTimeout(800);
-      await shoot(page, 'viewer-changed');
-    }, theme);
-  }
 }, 120_000);

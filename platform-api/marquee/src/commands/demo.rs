@@ -5,6 +5,7 @@
 mod live_line;
 mod once;
 mod recommend_round;
+mod true_taste;
 mod world;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::settings::Settings;
 use live_line::LiveLine;
 use world::DemoWorld;
 
-/// A demo shows rows in SQL soon (ms).
+/// A demo shows rows in SQL soon (ms, of the person who waits: with `--speed` more of its clock).
 const EPOCH_MS: u32 = 5_000;
 
 /// The lake needs seconds for a demo's events; after this it is stuck.
@@ -54,7 +55,8 @@ pub(crate) fn run(
         return Err(Failure::settings("--speed must be from 0.1 to 60"));
     }
     let mut settings = settings.clone();
-    settings.jobs.epoch_interval_ms = settings.jobs.epoch_interval_ms.min(EPOCH_MS);
+    let epoch_ms = (f64::from(EPOCH_MS) * options.speed.max(1.0)) as u32;
+    settings.jobs.epoch_interval_ms = settings.jobs.epoch_interval_ms.min(epoch_ms);
     let clock = Arc::new(SystemClock::new(options.speed));
     let seed = options.seed.unwrap_or(clock.now_ms() as u64);
     let services = Services::start(runtime.handle(), &settings, clock.clone(), options.speed, Scope::Everything)?;
@@ -75,7 +77,7 @@ fn forever(
     seed: u64,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    let prepared = world::prepare(runtime, &services, settings, WorldSettings::demo(clock.now_ms()), seed);
+    let prepared = world::prepare(runtime, &services, settings, &WorldSettings::demo(clock.now_ms()), seed);
     let DemoWorld { world, memories } = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => {
@@ -85,8 +87,7 @@ fn forever(
     };
     eprintln!("Ctrl-C stops.");
     let (stop, stopped) = watch::channel(false);
-    let pages =
-        services.recommend.as_ref().map(|recommend| -> Arc<dyn Pages> { Arc::new(recommend.client()) });
+    let pages = services.recommend.as_ref().map(|recommend| -> Arc<dyn Pages> { Arc::new(recommend.client()) });
     let (url, audience, viewers_clock) = (services.url(), AudienceSettings::continuous(seed), clock.clone());
     let viewers = runtime
         .spawn(async move { simulate_audience(world, memories, audience, &url, pages, viewers_clock, stopped).await });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use marquee_catalogue::CatalogueSnapshot;
 use marquee_evaluation::{Protocol, Report};
 use marquee_events::SystemClock;
+use marquee_trainer::TrainerError;
 
 use crate::cli::{EvaluateOptions, EvaluationProtocol};
 use crate::failure::Failure;
@@ -35,7 +36,11 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
         },
     );
     bar.finish_and_clear();
-    let report = report?;
+    // A file that is not there is a slip of the hand, no dependency that is down.
+    let report = report.map_err(|error| match error {
+        TrainerError::Read { .. } => Failure::bad_input(Failure::from(error).message),
+        other => other.into(),
+    })?;
     if options.json {
         return print_json(&report);
     }

@@ -13,8 +13,8 @@ use marquee_catalogue::{Catalogue, Maturity, Profile};
 use marquee_events::SystemClock;
 use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_sources::{
-    ImportOptions, ImportReport, InteractionImportReport, RefusedLine, import_interactions, import_movielens,
-    import_waterloo, read_waterloo, wait_until_committed,
+    ImportOptions, ImportReport, InteractionImportReport, RefusedLine, check_interactions, check_movielens,
+    import_interactions, import_movielens, import_waterloo, read_waterloo, wait_until_committed,
 };
 use marquee_store::SqliteCatalogue;
 
@@ -27,6 +27,10 @@ use crate::tables_output::print_json;
 
 /// Services that run for one import end their epochs this often (ms): its end should not wait half a minute.
 const EPOCH_MS: u32 = 2_000;
+
+/// What people are told when their folder or file is something else.
+const MOVIELENS_FOLDER: &str = "DIR must hold MovieLens's movies.csv and ratings.csv, as ml-latest-small does";
+const INTERACTIONS_FILE: &str = "FILE must begin with the line `profile_id,title_id,timestamp_ms[,watched_fraction]`";
 
 /// Refused lines that people see; programs get them all.
 const REFUSED_SHOWN: usize = 20;
@@ -60,7 +64,9 @@ pub(crate) fn movielens(
     dir: &Path,
     json: bool,
 ) -> Result<(), Failure> {
-    let titles = read_titles(dir)?;
+    // Bad input is told before anything is started.
+    let titles = read_titles(dir).map_err(|error| refused(error, MOVIELENS_FOLDER))?;
+    check_movielens(dir).map_err(|error| refused(error, MOVIELENS_FOLDER))?;
     let home = Home::new(&settings.home)?;
     home.make()?;
     let catalogue = runtime.block_on(SqliteCatalogue::open(&home.catalogue()))?;
@@ -79,8 +85,15 @@ pub(crate) fn interactions(
     file: &Path,
     json: bool,
 ) -> Result<(), Failure> {
+    check_interactions(file).map_err(|error| refused(error, INTERACTIONS_FILE))?;
     let report = with_collector(runtime, settings, |collector| send_interactions(file.to_owned(), collector))?;
     finish_interactions(&report, &file.display().to_string(), json)
+}
+
+/// Why an input was refused as a whole, and what it must be.
+fn refused(error: impl Into<Failure>, must_be: &str) -> Failure {
+    let Failure { message, exit_code } = error.into();
+    Failure { message: format!("{message}; nothing was imported: {must_be}"), exit_code }
 }
 
 /// A profile for each imported user. They are adults somewhere: nothing that is licensed for some countries only is for

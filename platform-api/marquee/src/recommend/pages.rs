@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use marquee_catalogue::token::TokenKey;
@@ -34,7 +35,25 @@ impl RowsClient {
 
     /// A profile's home page.
     pub(crate) async fn page(&self, profile_id: &str) -> Result<v1::GetHomePageResponse, Status> {
+        self.ask(profile_id, Request::new(v1::GetHomePageRequest::default())).await
+    }
+
+    /// As [`page`](Self::page), with so much time for it instead of the server's default.
+    pub(crate) async fn page_within(
+        &self,
+        profile_id: &str,
+        timeout: Duration,
+    ) -> Result<v1::GetHomePageResponse, Status> {
         let mut request = Request::new(v1::GetHomePageRequest::default());
+        request.set_timeout(timeout);
+        self.ask(profile_id, request).await
+    }
+
+    async fn ask(
+        &self,
+        profile_id: &str,
+        mut request: Request<v1::GetHomePageRequest>,
+    ) -> Result<v1::GetHomePageResponse, Status> {
         let token = self.tokens.sign(profile_id, self.clock.now_ms() + TOKEN_LIFE_MS);
         let bearer = format!("Bearer {token}").parse().map_err(|_| Status::internal("a token is plain ASCII"))?;
         request.metadata_mut().insert("authorization", bearer);

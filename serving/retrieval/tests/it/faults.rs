@@ -13,7 +13,7 @@ async fn scene() -> Scene {
     let scene = Scene::new().await;
     scene.crowd(&[4, 8, 10, 12, 14], HOUR_MS / 2);
     scene.watched("adult", 0, 1.0, 2 * HOUR_MS);
-    scene.recommender.refresh().await.unwrap();
+    scene.recommender.refresh().await.expect("the catalogue is read");
     scene
 }
 
@@ -52,7 +52,7 @@ async fn a_closed_online_store() {
         assert_eq!(sources(row(&page, "top_picks")), BTreeSet::from(["popular_decayed"]), "as last known");
     }
     let again = Recommender::new(scene.parts.parts());
-    again.refresh().await.unwrap();
+    again.refresh().await.expect("the catalogue is read");
     let home = HomeRequest { context: scene.request("adult", 5_000), max_rows: 8, max_items: 6 };
     let page = again.home(&home).await.unwrap();
     assert_eq!(degraded(&page), [Degraded::FeaturesUnavailable]);
@@ -80,12 +80,12 @@ async fn unreadable_profiles_fail_closed() {
 async fn a_lost_catalogue_is_remembered() {
     let scene = scene().await;
     scene.parts.catalogue.titles_fault.set(Fault::Fails);
-    scene.recommender.refresh().await.unwrap();
+    scene.recommender.refresh().await.expect("the catalogue is read");
     let page = scene.home("adult").await;
     assert_eq!(degraded(&page), [Degraded::CatalogueUnavailable]);
     assert!(!page.rows.is_empty());
     scene.parts.catalogue.titles_fault.set(Fault::None);
-    scene.recommender.refresh().await.unwrap();
+    scene.recommender.refresh().await.expect("the catalogue is read");
     assert_eq!(degraded(&scene.home("adult").await), []);
 }
 

@@ -61,7 +61,7 @@ impl Scene {
         parts.catalogue.put_profile(profile("adult", Maturity::Age18, "DE"));
         parts.catalogue.put_profile(profile("child", Maturity::AllAges, "FR"));
         let recommender = Recommender::new(parts.parts());
-        recommender.refresh().await.unwrap();
+        recommender.refresh().await.expect("the catalogue is read");
         Self { parts, recommender, requests: std::cell::Cell::new(1) }
     }
 
@@ -131,7 +131,7 @@ impl Scene {
 
     pub async fn home_within(&self, profile_id: &str, deadline_ms: u64) -> Page {
         let context = self.request(profile_id, deadline_ms);
-        self.recommender.home(&HomeRequest { context, max_rows: 8, max_items: 6 }).await.unwrap()
+        self.recommender.home(&HomeRequest { context, max_rows: 8, max_items: 6 }).await.expect("a page")
     }
 
     pub fn row_request(&self, profile_id: &str, row_id: &str, max_items: usize) -> RowRequest {

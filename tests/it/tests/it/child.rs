@@ -1,10 +1,13 @@
 //! A real `marquee` process, its HTTP interface, its lake and its log.
 
-use std::io::Read as _;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use marquee_events::interactions::proto::InteractionBatch;
 use marquee_events::proto::ViewEventBatch;
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
 use marquee_stream::PartitionLog as _;
@@ -76,6 +79,8 @@ pub fn log_events(home: &Path, topic: &str) -> u64 {
 /// A running `marquee up`.
 pub struct Up {
     child: Child,
+    /// What it has said so far. A file and no pipe: nobody has to read it for the process to go on.
+    stderr: File,
     pub address: String,
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
@@ -90,15 +95,15 @@ impl Up {
         let mut command = marquee(home);
         command.arg("up");
         command.env("MARQUEE_JOBS__EPOCH_INTERVAL_MS", EPOCH_MS.to_string());
-        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let stderr = tempfile::tempfile().expect("a temporary file");
+        let written = stderr.try_clone().expect("a file has a second handle");
+        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(written);
         let mut child = command.spawn().expect("the binary starts");
         let started = Instant::now();
         loop {
             if let Some(status) = child.try_wait().expect("a child can be waited for") {
                 if status.code().is_some() {
-                    let mut text = String::new();
-                    let _ = child.stderr.take().map(|mut e| e.read_to_string(&mut text));
-                    eprintln!("up ended with {status}: {text}");
+                    eprintln!("up ended with {status}: {}", text_of(&stderr));
                 }
                 return Err(status);
             }
@@ -107,25 +112,49 @@ impl Up {
             if let Some(address) = mine.and_then(|text| text.trim().rsplit_once(' ')).map(|(_, address)| address) {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
                 let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
-                return Ok(Self { address: address.to_owned(), child, client, runtime });
+                return Ok(Self { address: address.to_owned(), stderr, child, client, runtime });
             }
             assert!(started.elapsed() < DEADLINE, "up does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
+    /// Where the pages (`pages`) or the rows (`rows`) are, as it says when everything listens.
+    pub fn listens(&self, what: &str) -> SocketAddr {
+        let started = Instant::now();
+        loop {
+            let text = self.stderr();
+            let line = text.lines().find_map(|line| line.strip_prefix(what)?.trim().strip_prefix("http://"));
+            if let Some(address) = line.and_then(|line| line.split_whitespace().next()?.parse().ok()) {
+                return address;
+            }
+            assert!(started.elapsed() < DEADLINE, "up does not say where {what} listens: {text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What it has said so far.
+    pub fn stderr(&self) -> String {
+        text_of(&self.stderr)
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Posts one batch as protobuf; whether it was acknowledged. Anything but an acknowledgement or a lost connection
+    /// Posts one batch of a player; whether it was acknowledged. Anything but an acknowledgement or a lost connection
     /// is a failed test.
     pub fn post(&self, batch: &ViewEventBatch) -> bool {
-        let request = self
-            .client
-            .post(self.url("/v1/events"))
-            .header("content-type", "application/x-protobuf")
-            .body(batch.encode_to_vec());
+        self.post_to("/v1/events", batch.encode_to_vec())
+    }
+
+    /// Posts one batch of a profile, as [`post`](Self::post).
+    pub fn post_interactions(&self, batch: &InteractionBatch) -> bool {
+        self.post_to("/v1/interactions", batch.encode_to_vec())
+    }
+
+    fn post_to(&self, path: &str, body: Vec<u8>) -> bool {
+        let request = self.client.post(self.url(path)).header("content-type", "application/x-protobuf").body(body);
         // Made inside the runtime: a request starts its timer when it is made.
         match self.runtime.block_on(async { request.send().await }) {
             Ok(response) => {
@@ -178,10 +207,15 @@ impl Up {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the child is there");
         let status = self.child.wait().expect("a child can be waited for");
-        let mut stderr = String::new();
-        let _ = self.child.stderr.take().map(|mut e| e.read_to_string(&mut stderr));
-        assert!(status.success(), "a graceful stop ends with {status}: {stderr}");
+        assert!(status.success(), "a graceful stop ends with {status}: {}", self.stderr());
     }
+}
+
+/// From the file's beginning; its offset is the child's.
+fn text_of(file: &File) -> String {
+    let mut bytes = vec![0; file.metadata().map_or(0, |metadata| metadata.len() as usize)];
+    let read = file.read_at(&mut bytes, 0).unwrap_or(0);
+    String::from_utf8_lossy(&bytes[..read]).into_owned()
 }
 
 impl Drop for Up {

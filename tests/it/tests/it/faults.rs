@@ -182,9 +182,10 @@ fn a_full_disk_halts_and_loses_nothing() {
 /// Every fail point of the sources is in a test: a new one without a test fails here.
 #[test]
 fn every_fail_point_is_tested() {
-    let elsewhere = ["manifest-reply-lost", "delta-commit-reply-lost", "recovery-rolled-forward"];
+    let elsewhere = ["manifest-reply-lost", "delta-commit-reply-lost", "recovery-rolled-forward", "online-read"];
     let mut tested: BTreeSet<&str> = KILLED.iter().copied().collect();
     tested.extend(elsewhere);
+    tested.extend(crate::features::KILLED);
     let mut found = BTreeSet::new();
     for file in crate::tidy::rust_files() {
         if file.starts_with(oracle::root().join("tests")) {

@@ -1,15 +1,22 @@
 //! The integration tests: one binary, a module for each thing that must hold.
 
 mod bad_input;
+mod bad_input_rows;
+mod bench_rows;
 mod child;
 mod demo;
 mod faults;
+mod features;
 mod latency;
 mod live;
 mod lost_log;
 mod memory_lake;
+mod notebook;
 mod oracle;
 mod order;
 mod recommend;
+mod rows_client;
+mod rows_interfaces;
+mod serving_faults;
 mod tidy;
 mod waterloo;

@@ -28,8 +28,12 @@ fn catalogue() -> Arc<CatalogueSnapshot> {
         year: Some(1990 + (number % 30) as i32),
         genres: vec![format!("genre {}", number % 4)],
         tags: Vec::new(),
-        maturity: if number % 5 == 0 { Maturity::Age18 } else { Maturity::AllAges },
-        regions: if number % 7 == 0 { Regions::Only(BTreeSet::from(["DE".to_owned()])) } else { Regions::Everywhere },
+        maturity: if number.is_multiple_of(5) { Maturity::Age18 } else { Maturity::AllAges },
+        regions: if number.is_multiple_of(7) {
+            Regions::Only(BTreeSet::from(["DE".to_owned()]))
+        } else {
+            Regions::Everywhere
+        },
         duration_ms: None,
         added_at_ms: 0,
     };
@@ -40,7 +44,7 @@ fn catalogue() -> Arc<CatalogueSnapshot> {
 fn watches(days: std::ops::Range<i64>) -> Vec<Watch> {
     let walk = |profile: u64| {
         days.clone().map(move |day| {
-            let slip = (profile * 31 + day as u64 * 17) % 9 == 0;
+            let slip = (profile * 31 + day as u64 * 17).is_multiple_of(9);
             let number = (profile * 7 + day as u64 * 3 + u64::from(slip)) % TITLES;
             Watch {
                 profile_id: format!("p-{profile:02}"),
@@ -116,7 +120,7 @@ fn an_embedding_model_goes_into_service_with_its_index() {
     let children = top(&model, 8, Maturity::AllAges, "");
     for title in children {
         let number: u64 = title[2..].parse().unwrap();
-        assert!(number % 5 != 0 && number % 7 != 0, "{title} may not be shown");
+        assert!(!number.is_multiple_of(5) && !number.is_multiple_of(7), "{title} may not be shown");
     }
     let next = &model.neighbours.lists[&title_id(8)];
     assert_eq!(next[0].0, title_id(11));
@@ -148,7 +152,8 @@ fn the_same_request_gives_the_same_model() {
     let request = request(TwoTower::NAME, watches(0..8));
     let entries = [trained(&registry, &request), trained(&registry, &request)];
     let files = |entry: &Entry| {
-        let files = entry.files.clone().into_iter().filter(|(name, _)| !name.starts_with("index/engine/"));
+        let is_engine = |name: &str| name.starts_with("index/engine/") || name == "index/files.json";
+        let files = entry.files.clone().into_iter().filter(|(name, _)| !is_engine(name));
         files.collect::<BTreeMap<_, _>>()
     };
     // The engine names its segments at random; `index/index.json` has the digest of what is in them.
@@ -214,6 +219,8 @@ fn a_damaged_part_is_named() {
         fs::write(&path, damaged).unwrap();
         let error = registry.load(&entry.version).err().expect("it is damaged");
         assert!(matches!(&error, TrainerError::Damaged { path: named, .. } if *named == path), "{name}: {error}");
+        let without_index = registry.load_without_index(&entry.version);
+        assert_eq!(without_index.is_ok(), name.starts_with("index/"), "{name}");
         fs::write(&path, bytes).unwrap();
     }
     registry.load(&entry.version).unwrap();

@@ -1,6 +1,7 @@
 //! The join against a plain loop, and the proof that the future does not leak. The files are written as the lake
 //! writes them: by arrow, with the tables' own schemas.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType as ArrowType, Int64Type, Schema};
+use marquee_definitions::{KnownFeatures, ProfileState, Signal, SignalKind};
 use marquee_lake::{TableSpec, tables};
 use parquet::arrow::ArrowWriter;
 use proptest::collection::vec;
@@ -28,11 +30,25 @@ struct Row {
     sequence: i64,
     watched: Option<f64>,
     has_features: bool,
+    is_imported: bool,
+    /// The features after it; without them, features that tell which row they are from.
+    known: Option<KnownFeatures>,
 }
 
 fn row(profile: u8, title: u8, kind: &'static str, at_us: i64, sequence: i64) -> Row {
     let watched = (kind == "view_finished").then_some(0.9);
-    Row { profile, title, kind, event_us: at_us, available_us: at_us, sequence, watched, has_features: true }
+    Row {
+        profile,
+        title,
+        kind,
+        event_us: at_us,
+        available_us: at_us,
+        sequence,
+        watched,
+        has_features: true,
+        is_imported: true,
+        known: None,
+    }
 }
 
 /// The columns of a table that are in its files, each made by `make`.
@@ -77,8 +93,43 @@ fn common(name: &str, rows: &[&Row]) -> Option<ArrayRef> {
         "available_at" => Some(times(&|row| row.available_us)),
         "sequence" => Some(Arc::new(rows.iter().map(|row| row.sequence).collect::<Int64Array>())),
         "watched_fraction" => Some(Arc::new(rows.iter().map(|row| row.watched).collect::<Float64Array>())),
+        "topic" => Some(texts(&|row| if row.is_imported { "interactions-import" } else { "interactions" }.to_owned())),
+        "is_imported" => Some(Arc::new(rows.iter().map(|row| Some(row.is_imported)).collect::<BooleanArray>())),
         _ => None,
     }
+}
+
+fn features(name: &str, rows: &[&Row]) -> Option<ArrayRef> {
+    let known: Vec<KnownFeatures> = rows
+        .iter()
+        .map(|row| {
+            let of_row = (format!("t-{}", row.title), row.sequence);
+            row.known.clone().unwrap_or(KnownFeatures { recent_titles: vec![of_row], ..KnownFeatures::default() })
+        })
+        .collect();
+    let texts = |list: &dyn Fn(&KnownFeatures) -> Vec<String>| -> ArrayRef {
+        let texts = known.iter().map(|known| list(known).join(&tables::LIST_SEPARATOR.to_string()));
+        Arc::new(texts.map(|text| Some(text).filter(|text| !text.is_empty())).collect::<StringArray>())
+    };
+    let ints = |list: &dyn Fn(&KnownFeatures) -> Vec<i64>| -> ArrayRef {
+        let lists = known.iter().map(|known| Some(list(known).into_iter().map(Some)));
+        let list = ListArray::from_iter_primitive::<Int64Type, _, _>(lists);
+        let kind = tables::PROFILE_FEATURES.schema().field_with_name(name).unwrap().data_type().clone();
+        arrow::compute::cast(&list, &kind).unwrap()
+    };
+    let millionths = |affinity: f64| (affinity * 1e6).round() as i64;
+    Some(match name {
+        "genres" => texts(&|known| known.genre_affinity.iter().map(|(genre, _)| genre.clone()).collect()),
+        "genre_affinities_millionths" => {
+            ints(&|known| known.genre_affinity.iter().map(|(_, affinity)| millionths(*affinity)).collect())
+        }
+        "recent_titles" => texts(&|known| known.recent_titles.iter().map(|(title, _)| title.clone()).collect()),
+        "recent_titles_at_ms" => ints(&|known| known.recent_titles.iter().map(|(_, at_ms)| *at_ms).collect()),
+        "touched_titles" => texts(&|known| known.touched.iter().map(|touched| touched.title_id.clone()).collect()),
+        "touched_first_at_ms" => ints(&|known| known.touched.iter().map(|touched| touched.first_ms).collect()),
+        "touched_last_at_ms" => ints(&|known| known.touched.iter().map(|touched| touched.last_ms).collect()),
+        _ => return common(name, rows),
+    })
 }
 
 /// Writes each table in two files, rows in the order given.
@@ -92,11 +143,6 @@ fn lake(folder: &Path, rows: &[Row]) -> LakeFiles {
         files.interactions.push(path);
         let path = folder.join(format!("profile_features[{part}].parquet"));
         let with_features: Vec<&Row> = rows.iter().copied().filter(|row| row.has_features).collect();
-        // The feature tells which row it is from.
-        let features = |name: &str, rows: &[&Row]| match name {
-            "seen_titles" => Some(Arc::new(rows.iter().map(|row| row.sequence).collect::<Int64Array>()) as ArrayRef),
-            _ => common(name, rows),
-        };
         write(&path, &tables::PROFILE_FEATURES, &with_features, &features);
         files.profile_features.push(path);
     }
@@ -112,9 +158,12 @@ fn examples(set: &TrainingSet) -> Vec<(String, String, i64, i64, Option<i64>)> {
     let number = |name: &str| -> Vec<Option<i64>> {
         frame.column(name).unwrap().cast(&DataType::Int64).unwrap().i64().unwrap().iter().collect()
     };
-    assert_eq!(number("seen_titles"), number("features_sequence"), "feature and place are of one row");
+    let lists = frame.column("recent_titles_at_ms").unwrap().list().unwrap();
+    let features = (0..frame.height()).map(|row| lists.get_as_series(row)?.i64().unwrap().get(0));
+    assert_eq!(features.collect::<Vec<_>>(), number("imported_features_sequence"), "feature and place are of one row");
+    assert!(number("live_features_sequence").iter().all(Option::is_none), "every row is imported");
     let rows = text("profile_id").into_iter().zip(text("title_id")).zip(number("available_at"));
-    let rows = rows.zip(number("sequence")).zip(number("features_sequence"));
+    let rows = rows.zip(number("sequence")).zip(number("imported_features_sequence"));
     rows.map(|((((p, t), a), s), f)| (p, t, a.unwrap(), s.unwrap(), f)).collect()
 }
 
@@ -241,5 +290,67 @@ proptest! {
         let after = build(&with_future).map(|set| examples(&set)).unwrap_or_default();
         let known: Vec<_> = after.into_iter().filter(|(_, _, available, ..)| *available <= newest).collect();
         prop_assert_eq!(known, before);
+    }
+    /// What clients did and what was imported have features apart. The join must give what was served at the instant of
+    /// each example: the merged states of both, read then.
+    #[test]
+    fn the_join_gives_what_was_served(steps in vec((0..2_u8, 0..30_u8, 0..4_usize, 0..90_i64, any::<bool>()), 1..60)) {
+        let kinds = ["view_started", "view_finished", "rating", "not_interested"];
+        let (mut rows, mut at_us) = (Vec::new(), 0);
+        for ((profile, title, kind, minutes, is_imported), sequence) in steps.into_iter().zip(0..) {
+            at_us += minutes * 60_000_000; // order of arrival; often the same instant
+            rows.push(Row { is_imported, ..row(profile, title, kinds[kind], at_us, sequence) });
+        }
+        let mut parts: HashMap<(u8, bool), ProfileState> = HashMap::new();
+        let mut served = HashMap::new();
+        // In the order of the join: at one instant by the topics' names.
+        rows.sort_by_key(|row| (row.available_us, row.is_imported, row.sequence));
+        for row in &mut rows {
+            let at_ms = row.available_us / 1_000;
+            let known = [true, false].into_iter().filter_map(|part| parts.get(&(row.profile, part)));
+            let merged = known.cloned().reduce(|mut sum, part| { sum.merge(&part); sum });
+            served.insert(row.sequence, merged.map(|merged| merged.read(at_ms)));
+            let state = parts.entry((row.profile, row.is_imported)).or_default();
+            state.update(&Signal {
+                profile_id: "",
+                title_id: &format!("t-{}", row.title),
+                genres: &[format!("g{}", row.title % 4), "all".to_owned()],
+                kind: match row.kind {
+                    "view_started" => SignalKind::ViewStarted,
+                    "view_finished" => SignalKind::ViewFinished { watched_fraction: 0.9 },
+                    "rating" => SignalKind::Rating { value: 4.5 },
+                    _ => SignalKind::NotInterested,
+                },
+                event_time_ms: at_ms,
+                available_ms: at_ms,
+            });
+            row.known = Some(KnownFeatures::of(state, at_ms));
+        }
+        let Ok(set) = build(&rows) else { return Ok(()) };
+        let frame = set.frame();
+        let text = |name: &str, row: usize| -> Vec<String> {
+            let texts = frame.column(name).unwrap().str().unwrap();
+            texts.get(row).into_iter().flat_map(|text| text.split('\u{1f}')).map(str::to_owned).collect()
+        };
+        let ints = |name: &str, row: usize| -> Vec<i64> {
+            let list = frame.column(name).unwrap().list().unwrap().get_as_series(row);
+            list.map(|list| list.i64().unwrap().iter().flatten().collect()).unwrap_or_default()
+        };
+        let sequences = frame.column("sequence").unwrap().i64().unwrap().clone();
+        for (at, sequence) in sequences.iter().enumerate() {
+            let served = served[&sequence.unwrap()].clone().unwrap_or_default();
+            prop_assert_eq!(text("session_titles", at), served.session_titles);
+            let recent: Vec<_> = text("recent_titles", at).into_iter().zip(ints("recent_titles_at_ms", at)).collect();
+            let expected = served.recent_titles.into_iter().map(|watched| (watched.title_id, watched.at_ms));
+            let expected: Vec<_> = expected.collect();
+            prop_assert_eq!(recent, expected[expected.len().saturating_sub(20)..].to_vec());
+            let genres: HashMap<_, _> =
+                text("genres", at).into_iter().zip(ints("genre_affinities_millionths", at)).collect();
+            prop_assert_eq!(genres.len(), served.genre_affinity.len());
+            for (genre, affinity) in served.genre_affinity {
+                let difference = genres[&genre] as f64 / 1e6 - affinity;
+                prop_assert!(difference.abs() < 2e-6, "{}: {}", genre, difference); // three roundings to a millionth
+            }
+        }
     }
 }

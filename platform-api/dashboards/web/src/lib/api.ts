@@ -46,12 +46,19 @@ export interface LiveMessage {
   minutes: LiveMinute[];
 }
 
+export interface WindowSpan {
+  from_ms: number;
+  to_ms: number;
+}
+
 export interface LiveWindow {
+  window: WindowSpan;
   figures: Figures;
   as_of_ms: number | null;
 }
 
 export interface SqlWindow {
+  window: WindowSpan;
   sessions: number;
   open_sessions: number;
   figures: Figures;

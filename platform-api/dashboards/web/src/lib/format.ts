@@ -46,6 +46,9 @@ export function when(ms: number, nowMs: number): string {
   return day(ms) === day(nowMs) ? clockTime(ms) : `${day(ms)}, ${clockTime(ms)}`;
 }
 
+/** For whom a children's profile's titles are made. */
+export const ages = (maxAge: number): string => (maxAge === 0 ? 'for all ages' : `up to ${maxAge}`);
+
 /** A wire name as words: `exit_before_start` → `exit before start`. */
 export const words = (name: string): string => name.replaceAll('_', ' ');
 

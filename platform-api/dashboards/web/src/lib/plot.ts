@@ -23,6 +23,9 @@ export interface PlotOptions {
 /** Seconds since the epoch, then a value or a gap for each series. */
 export type PlotData = [number[], ...(number | null)[][]];
 
+/** Charts with fewer points than this mark each of them. */
+const FEW_POINTS = 4;
+
 export class Plot {
   private readonly plot: uPlot;
   private readonly observer: ResizeObserver;
@@ -41,12 +44,12 @@ export class Plot {
         width: Math.max(host.clientWidth, 100),
         height: options.height,
         legend: { show: false },
-        padding: [12, 8, 0, 0],
+        padding: [12, 20, 0, 0],
         cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
         scales: { x: { range: () => options.span() }, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] } },
         axes: [
           { ...axis, grid: { show: false }, size: 28, space: 70, values: (_plot, ticks) => ticks.map(tickTime) },
-          { ...axis, size: 62, values: (_plot, ticks) => ticks.map((tick) => options.format(tick)) },
+          { ...axis, size: 54, values: (_plot, ticks) => ticks.map((tick) => options.format(tick)) },
         ],
         series: [
           {},
@@ -54,7 +57,8 @@ export class Plot {
             label: series.name,
             stroke: color(series.color),
             width: 2,
-            points: { show: false },
+            // A line needs two points: a chart that has just begun shows what it has.
+            points: { show: (plot: uPlot) => plot.data[0].length < FEW_POINTS, size: 6 },
             ...(series.dashed ? { dash: [6, 4] } : {}),
             ...(series.filled ? { fill: color('--series-fill') } : {}),
           })),

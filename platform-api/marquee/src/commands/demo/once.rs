@@ -10,13 +10,14 @@ use marquee_dashboards::HomePage;
 use marquee_events::{Clock as _, SystemClock};
 use marquee_jobs::{IMPORT_TOPIC, PLAYBACK_TOPIC};
 use marquee_lake_delta::DeltaLake;
-use marquee_sources::{SimulatorSettings, Truth, simulate};
+use marquee_sources::{SimulatorSettings, Truth, check_movielens, simulate};
 use marquee_stream::{NewRecord, PartitionLog, RecordHeader, RecordType, Route};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::live_line::LiveLine;
 use super::recommend_round::{ModelFigures, Recommended, recommend};
+use super::true_taste::TrueTaste;
 use super::{DRAIN_TIMEOUT, show_queries, show_tables, world};
 use crate::cli::DemoOptions;
 use crate::commands::import;
@@ -125,15 +126,16 @@ fn play(
     options: &DemoOptions,
     settings: &Settings,
 ) -> Result<Summary, Failure> {
-    let (round, profile_id) = match &options.data {
+    let (round, world, profile_id) = match &options.data {
         None => {
             let round = simulated(runtime, services, clock, seed, options)?;
-            world::prepare(runtime, services, settings, world::small(clock.now_ms()), seed)?;
-            (round, world::FIRST_PROFILE)
+            let prepared = world::prepare(runtime, services, settings, &world::small(clock.now_ms()), seed)?;
+            (round, Some(prepared.world), world::FIRST_PROFILE)
         }
-        Some(data) => (imported(runtime, services, data)?, MOVIELENS_PROFILE),
+        Some(data) => (imported(runtime, services, data)?, None, MOVIELENS_PROFILE),
     };
-    let Recommended { model, page, page_p99_ms } = recommend(runtime, services, settings, clock, profile_id)?;
+    let Recommended { model, page, page_p99_ms } =
+        recommend(runtime, services, settings, clock, world.as_deref(), profile_id)?;
     let found = round.found;
     Ok(Summary {
         events: round.events,
@@ -200,13 +202,15 @@ fn simulated(
 /// The Waterloo sessions and the MovieLens histories instead of simulated viewers.
 fn imported(runtime: &tokio::runtime::Runtime, services: &Services, data: &Path) -> Result<Round, Failure> {
     let topic = IMPORT_TOPIC;
+    let folder = data.join(MOVIELENS);
+    // Bad input is told before anything is sent.
+    let titles = read_titles(&folder)?;
+    check_movielens(&folder)?;
     let before = runtime.block_on(LakeFigures::read(&services.lake, topic))?;
     let offsets = end_offsets(services.log.as_ref(), topic)?;
     let sessions = runtime.block_on(import::send_waterloo(data.join(WATERLOO), services.url()))?;
     let recommend = services.recommend.as_ref().expect("the demo starts everything");
-    let folder = data.join(MOVIELENS);
-    runtime.block_on(recommend.stores.catalogue.put_titles(read_titles(&folder)?))?;
-    runtime.block_on(recommend.stores.genres.refresh(recommend.stores.catalogue.as_ref()))?;
+    runtime.block_on(recommend.stores.catalogue.put_titles(titles))?;
     let histories = runtime.block_on(import::send_movielens(folder, services.url()))?;
     runtime.block_on(import::add_profiles(&services.lake, recommend.stores.catalogue.as_ref()))?;
     runtime.block_on(read_import_end(&services.lake, &recommend.status))?;
@@ -324,12 +328,24 @@ fn print_summary(summary: &Summary) {
         ms(summary.p99_ms.freshness),
         summary.p99_ms.home_page
     );
+    if let Some(found) = &summary.model.true_taste {
+        print_true_taste(found);
+    }
     println!("\nthe page of {} by model {}", summary.page.served.profile_id, summary.model.version);
     for row in &summary.page.rows {
         let names: Vec<&str> = row.items.iter().take(4).map(|item| item.name.as_str()).collect();
         println!("  {:<34} {}", row.heading, names.join(" · "));
     }
     println!();
+}
+
+fn print_true_taste(found: &TrueTaste) {
+    println!("\nthe last title of {} viewers, held out: NDCG@10", found.cases);
+    for (name, ndcg) in found.by_quality() {
+        println!("  {name:<34} {ndcg:.4}");
+    }
+    println!("  the model above popularity         {:.4} ± {:.4}", found.lead, found.lead_standard_error);
+    println!("  the true tastes above the model    {:.4} ± {:.4}", found.gap, found.gap_standard_error);
 }
 
 fn end_offsets(log: &dyn PartitionLog, topic: &str) -> Result<Vec<u64>, Failure> {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use marquee_dashboards::HomePage;
 use marquee_events::{Clock as _, SystemClock};
-use marquee_trainer::Entry;
+use marquee_sources::audience::World;
+use marquee_trainer::{Entry, Lineage};
 use serde::Serialize;
 use tonic::Status;
 
@@ -15,6 +15,8 @@ use crate::home::Home;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::training::{self, DEMO_MODEL, Wanted};
+
+use super::true_taste::TrueTaste;
 
 /// Of everything random in training.
 const TRAINING_SEED: u64 = 1;
@@ -37,6 +39,9 @@ pub(super) struct ModelFigures {
     titles: usize,
     /// One report a protocol, as `marquee evaluate --json` prints them.
     reports: Vec<serde_json::Value>,
+    /// Against the true tastes of the viewers, where they are simulated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) true_taste: Option<TrueTaste>,
 }
 
 /// What came of it.
@@ -51,13 +56,18 @@ pub(super) fn recommend(
     services: &Services,
     settings: &Settings,
     clock: &Arc<SystemClock>,
+    world: Option<&World>,
     profile_id: &str,
 ) -> Result<Recommended, Failure> {
     let recommend = services.recommend.as_ref().expect("the demo starts everything");
     let home = Home::new(&settings.home)?;
     let wanted = Wanted { model: DEMO_MODEL.to_owned(), seed: TRAINING_SEED };
     let bar = training::progress_bar();
-    let entry = train(runtime, services, &home, &wanted, clock, &bar)?;
+    let catalogue = recommend.stores.catalogue.as_ref();
+    let request = training::read_lake(runtime.handle(), &services.lake, catalogue, &wanted, &bar)?;
+    let entry = training::train_on(&home, &request, clock.as_ref(), &bar)?;
+    bar.set_message("asking for true tastes");
+    let true_taste = world.map(|world| TrueTaste::measure(world, &request)).transpose()?;
     bar.finish_and_clear();
     // A later round may train on less than the one before: the round shows its own model whatever it is worth.
     training::publish(&home, &entry.version, true, clock.now_ms())?;
@@ -80,19 +90,7 @@ pub(super) fn recommend(
     took_ms.sort_by(f64::total_cmp);
     let page = page.ok_or_else(|| Failure::internal(format!("the catalogue has no profile {profile_id}")))?;
     let Entry { version, lineage, reports, .. } = entry;
-    let model =
-        ModelFigures { version, events: lineage.events, profiles: lineage.profiles, titles: lineage.titles, reports };
+    let Lineage { events, profiles, titles, .. } = lineage;
+    let model = ModelFigures { version, events, profiles, titles, reports, true_taste };
     Ok(Recommended { model, page, page_p99_ms: took_ms[TIMED_PAGES * 99 / 100] })
-}
-
-fn train(
-    runtime: &tokio::runtime::Runtime,
-    services: &Services,
-    home: &Home,
-    wanted: &Wanted,
-    clock: &Arc<SystemClock>,
-    bar: &ProgressBar,
-) -> Result<Entry, Failure> {
-    let catalogue = &services.recommend.as_ref().expect("the demo starts everything").stores.catalogue;
-    training::train_on_lake(runtime.handle(), home, &services.lake, catalogue.as_ref(), wanted, clock.as_ref(), bar)
 }

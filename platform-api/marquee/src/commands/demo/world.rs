@@ -56,7 +56,7 @@ pub(super) fn prepare(
     runtime: &tokio::runtime::Runtime,
     services: &Services,
     settings: &Settings,
-    size: WorldSettings,
+    size: &WorldSettings,
     seed: u64,
 ) -> Result<DemoWorld, Failure> {
     let new = Origin { seed, as_of_ms: size.as_of_ms, titles: size.titles, viewers: size.viewers };
@@ -66,8 +66,6 @@ pub(super) fn prepare(
         let catalogue = &recommend.stores.catalogue;
         runtime.block_on(catalogue.put_titles(world.titles().iter().map(title).collect()))?;
         runtime.block_on(catalogue.put_profiles(world.profiles().iter().map(profile).collect()))?;
-        // The features jobs learn the genres before the first interaction comes.
-        runtime.block_on(recommend.stores.genres.refresh(catalogue.as_ref()))?;
     }
     let history = world.history(HISTORY_DAYS, seed);
     let folder = tempfile::tempdir().map_err(|e| Failure::unavailable(format!("no folder for the history: {e}")))?;

@@ -1,0 +1,362 @@
+//! `marquee bench stream`: how fast a log becomes a lake, stage by stage, and how fresh the live numbers are at a fixed
+//! rate. Generation is excluded; the output is counted before the time is believed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes_of::record_of;
+use marquee_events::{Clock, SystemClock, decode};
+use marquee_jobs::{LIVE_TOPIC, PLAYBACK_TOPIC, Playback, PlaybackMode};
+use marquee_lake::{DurableLocalStore, EpochCommit};
+use marquee_lake_delta::{DeltaLake, LakeOptions};
+use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
+use marquee_sources::generate_bench;
+use marquee_stream::{
+    Job, NewRecord, PartitionLog, Record, RecordType, Runtime, RuntimeEnv, RuntimeProgress, RuntimeSettings, ShardId,
+    TopicSpec,
+};
+use serde::Serialize;
+
+use super::{folder, peak_memory, reset_peak_memory};
+use crate::cli::{BenchFormat, BenchStreamOptions};
+use crate::failure::Failure;
+use crate::tables_output::print_json;
+
+/// Records appended at once while generating.
+const GENERATE_GROUP: usize = 2_000;
+
+/// A run that takes longer is stuck.
+const TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// Groups per second in the freshness run.
+const PACES_PER_SECOND: u64 = 50;
+
+/// Seed of the generated events.
+const SEED: u64 = 1;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    format: &'static str,
+    events: u64,
+    sessions: u64,
+    partitions: u32,
+    epoch_ms: i64,
+    bytes_in: u64,
+    events_per_s: f64,
+    cpu_s: f64,
+    events_per_cpu_s: f64,
+    wall_s: f64,
+    peak_rss_bytes: u64,
+    epochs: u64,
+    lake_bytes: u64,
+    stages: Stages,
+    freshness_rate: Option<u64>,
+    freshness_p50_ms: Option<f64>,
+    freshness_p99_ms: Option<f64>,
+}
+
+/// CPU seconds of each stage, alone on one thread; `write` is what the whole run used beyond them.
+#[derive(Debug, Serialize)]
+struct Stages {
+    read_cpu_s: f64,
+    decode_cpu_s: f64,
+    fold_cpu_s: f64,
+    write_cpu_s: f64,
+}
+
+struct Bench {
+    handle: tokio::runtime::Handle,
+    clock: Arc<SystemClock>,
+    log: Arc<dyn PartitionLog>,
+    lake: Arc<DeltaLake>,
+    state: std::path::PathBuf,
+}
+
+pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &BenchStreamOptions) -> Result<(), Failure> {
+    let folder = folder(options.dir.as_deref())?;
+    let bench = Bench::open(runtime.handle(), folder.path(), options.partitions)?;
+    let sessions = options.sessions.unwrap_or(options.events / 20).max(1);
+    let bytes_in = bench.generate(options, sessions)?;
+    let [read_cpu_s, decode_cpu_s, fold_cpu_s] = bench.stages(options.partitions)?;
+    reset_peak_memory();
+    let (cpu_before, started) = (cpu_s(), Instant::now());
+    let jobs = bench.start(options.epoch_ms, None)?;
+    let all_read = bench.wait_until_read(&jobs)?;
+    jobs.stop()?; // ends the last epoch at once, instead of at its time
+    let (wall_s, cpu_s) = (started.elapsed().as_secs_f64(), cpu_s() - cpu_before);
+    let peak_rss_bytes = peak_memory();
+    if !all_read {
+        return Err(Failure::internal("the jobs did not reach the end of the log"));
+    }
+    let epochs = bench.check(options.events)?;
+    let events_per_s = options.events as f64 / wall_s;
+    let rate = options.freshness_rate.unwrap_or((events_per_s / 2.0) as u64).max(PACES_PER_SECOND);
+    let freshness = (options.freshness_seconds > 0).then(|| bench.freshness(options, rate)).transpose()?;
+    let tables = runtime.block_on(bench.lake.tables())?;
+    let report = Report {
+        format: if options.format == BenchFormat::Json { "json" } else { "protobuf" },
+        events: options.events,
+        sessions,
+        partitions: options.partitions,
+        epoch_ms: options.epoch_ms,
+        bytes_in,
+        events_per_s,
+        cpu_s,
+        events_per_cpu_s: options.events as f64 / cpu_s,
+        wall_s,
+        peak_rss_bytes,
+        epochs,
+        lake_bytes: tables.iter().map(|table| table.size_bytes).sum(),
+        stages: Stages {
+            read_cpu_s,
+            decode_cpu_s,
+            fold_cpu_s: (fold_cpu_s - decode_cpu_s).max(0.0),
+            write_cpu_s: (cpu_s - fold_cpu_s - read_cpu_s).max(0.0),
+        },
+        freshness_rate: freshness.as_ref().map(|_| rate),
+        freshness_p50_ms: freshness.and_then(|f| f.0),
+        freshness_p99_ms: freshness.and_then(|f| f.1),
+    };
+    if options.json {
+        return print_json(&report);
+    }
+    print_report(&report);
+    Ok(())
+}
+
+impl Bench {
+    fn open(handle: &tokio::runtime::Handle, folder: &Path, partitions: u32) -> Result<Self, Failure> {
+        let clock = Arc::new(SystemClock::default());
+        let log: Arc<dyn PartitionLog> =
+            Arc::new(EmbeddedLog::open(&folder.join("log"), EmbeddedLogOptions::default())?);
+        for (name, partitions) in [(PLAYBACK_TOPIC, partitions), (LIVE_TOPIC, 1)] {
+            log.ensure_topic(&TopicSpec { name: name.to_owned(), partitions, retention_ms: i64::MAX })?;
+        }
+        let lake = handle.block_on(DeltaLake::open(&folder.join("lake"), clock.clone(), LakeOptions::default()))?;
+        Ok(Self { handle: handle.clone(), clock, log, lake: Arc::new(lake), state: folder.join("state") })
+    }
+
+    /// Fills the log; its bytes.
+    fn generate(&self, options: &BenchStreamOptions, sessions: u64) -> Result<u64, Failure> {
+        let bar = indicatif::ProgressBar::new(options.events).with_message("generating");
+        let mut group = Vec::with_capacity(GENERATE_GROUP);
+        let mut bytes = 0;
+        let per_record = per_record(options.format);
+        for batch in generate_bench(options.events, sessions, per_record, self.clock.now_ms() - 86_400_000, SEED) {
+            let record = record_of(&batch, options.format, batch.sent_at_ms);
+            bytes += record.payload.len() as u64;
+            bar.inc(u64::from(record.header.event_count));
+            group.push(record);
+            if group.len() == GENERATE_GROUP {
+                self.append(std::mem::take(&mut group))?;
+            }
+        }
+        self.append(group)?;
+        bar.finish_and_clear();
+        Ok(bytes)
+    }
+
+    fn append(&self, records: Vec<NewRecord>) -> Result<(), Failure> {
+        if !records.is_empty() {
+            self.handle.block_on(self.log.append(PLAYBACK_TOPIC, records))?;
+        }
+        Ok(())
+    }
+
+    /// CPU seconds of reading, of reading and decoding less reading, and of decoding and folding.
+    fn stages(&self, partitions: u32) -> Result<[f64; 3], Failure> {
+        let job = Playback::new(PlaybackMode::Live);
+        let (mut read_s, mut decode_s, mut fold_s) = (0.0, 0.0, 0.0);
+        for partition in 0..partitions {
+            let shard = ShardId { job: "playback", topic: PLAYBACK_TOPIC.to_owned(), partition };
+            let mut state = job.start_shard(&shard, None)?;
+            let mut at = 0;
+            loop {
+                let before = thread_cpu_s();
+                let records = self.log.read(PLAYBACK_TOPIC, partition, at, 1 << 20)?;
+                let read = thread_cpu_s();
+                let Some(last) = records.last() else { break };
+                at = last.offset + 1;
+                decode_all(&records)?;
+                let decoded = thread_cpu_s();
+                state.process(&records)?;
+                let folded = thread_cpu_s();
+                read_s += read - before;
+                decode_s += decoded - read;
+                fold_s += folded - decoded;
+                if state.pending_bytes() > 256 << 20 {
+                    state = job.start_shard(&shard, None)?; // rows would only pile up: nobody writes them here
+                }
+            }
+        }
+        Ok([read_s, decode_s, fold_s])
+    }
+
+    fn start(&self, epoch_ms: i64, live_topic: Option<&str>) -> Result<Runtime, Failure> {
+        let lake: Arc<dyn EpochCommit> = self.lake.clone();
+        let env = RuntimeEnv {
+            log: self.log.clone(),
+            lake,
+            store: Arc::new(DurableLocalStore::new()),
+            state_root: object_store::path::Path::from_absolute_path(&self.state)
+                .map_err(|e| Failure::settings(e.to_string()))?,
+            clock: self.clock.clone(),
+            handle: self.handle.clone(),
+            writer_id: format!("bench-{}", self.clock.now_ms()),
+        };
+        let settings = RuntimeSettings {
+            epoch_interval_ms: epoch_ms,
+            live_interval_ms: 1_000,
+            live_topic: live_topic.map(str::to_owned),
+            write_threads: 2,
+        };
+        let job: Arc<dyn Job> = Arc::new(Playback::new(PlaybackMode::Live));
+        Ok(Runtime::start(&env, &settings, &[(job, PLAYBACK_TOPIC.to_owned())])?)
+    }
+
+    /// Waits until the jobs have read everything that is in the log; whether they have.
+    fn wait_until_read(&self, jobs: &Runtime) -> Result<bool, Failure> {
+        let progress = jobs.progress();
+        let mut ends = Vec::new();
+        for shard in progress.shards() {
+            ends.push(self.log.bounds(PLAYBACK_TOPIC, shard.shard.partition)?.end);
+        }
+        let read = |p: &RuntimeProgress| p.shards().iter().zip(&ends).all(|(shard, end)| shard.read_offset() >= *end);
+        Ok(progress.wait_until(TIMEOUT, read))
+    }
+
+    /// Fails unless every event is in bronze and in a session exactly once; the number of epochs.
+    fn check(&self, events: u64) -> Result<u64, Failure> {
+        let count = |query: &str| -> Result<u64, Failure> {
+            let (_, rows) = self.handle.block_on(self.lake.sql(query))?;
+            let text = rows
+                .first()
+                .map(|batch| arrow::util::display::array_value_to_string(batch.column(0), 0).unwrap_or_default());
+            Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
+        };
+        let bronze = count("SELECT count(*) FROM events")?;
+        let folded = count("SELECT sum(event_count) FROM sessions")?;
+        if bronze != events || folded != events {
+            return Err(Failure::internal(format!(
+                "the output is wrong, no time is worth telling: {events} events generated, {bronze} in bronze, {folded} in sessions"
+            )));
+        }
+        count("SELECT count(*) FROM epochs")
+    }
+
+    /// Appends at a fixed rate while the jobs run; p50 and p99 of received → visible in the live deltas (ms).
+    fn freshness(&self, options: &BenchStreamOptions, rate: u64) -> Result<(Option<f64>, Option<f64>), Failure> {
+        let jobs = self.start(options.epoch_ms, Some(LIVE_TOPIC))?;
+        let events = rate * options.freshness_seconds;
+        let per_record = per_record(options.format);
+        let per_pace = (rate / PACES_PER_SECOND).max(1);
+        let started = Instant::now();
+        let mut sent = 0;
+        let mut group = Vec::new();
+        let mut in_group = 0;
+        for batch in generate_bench(events, (events / 20).max(1), per_record, self.clock.now_ms(), SEED + 1) {
+            group.push(batch);
+            in_group += per_record as u64;
+            if in_group < per_pace {
+                continue;
+            }
+            let now_ms = self.clock.now_ms();
+            self.append(group.drain(..).map(|batch| record_now(&batch, options.format, now_ms)).collect())?;
+            sent += std::mem::take(&mut in_group);
+            let due = Duration::from_secs_f64(sent as f64 / rate as f64);
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+        }
+        jobs.drain(self.log.as_ref(), TIMEOUT)?;
+        let progress = jobs.progress();
+        let result = (progress.freshness.quantile_ms(0.5), progress.freshness.quantile_ms(0.99));
+        jobs.stop()?;
+        Ok(result)
+    }
+}
+
+fn per_record(format: BenchFormat) -> usize {
+    if format == BenchFormat::Json { 1 } else { 20 }
+}
+
+/// A record whose events lie in the future of the generator's time line, received now.
+fn record_now(batch: &marquee_events::proto::ViewEventBatch, format: BenchFormat, now_ms: i64) -> NewRecord {
+    let mut batch = batch.clone();
+    let ahead_ms = batch.events.last().map_or(0, |event| event.event_time_ms - now_ms);
+    for event in &mut batch.events {
+        event.event_time_ms -= ahead_ms;
+    }
+    batch.sent_at_ms = now_ms;
+    record_of(&batch, format, now_ms)
+}
+
+mod bytes_of {
+    //! Batches as records of the log.
+
+    use marquee_events::{ContentType, proto::ViewEventBatch, to_json};
+    use marquee_stream::{NewRecord, RecordHeader, RecordType, Route};
+    use prost::Message as _;
+
+    use crate::cli::BenchFormat;
+
+    pub(super) fn record_of(batch: &ViewEventBatch, format: BenchFormat, received_at_ms: i64) -> NewRecord {
+        let (content_type, payload) = match format {
+            BenchFormat::Json => (ContentType::Json, to_json(batch).into_bytes()),
+            BenchFormat::Protobuf => (ContentType::Protobuf, batch.encode_to_vec()),
+        };
+        let session_id = batch.context.as_ref().map(|c| c.session_id.clone()).unwrap_or_default();
+        let header = RecordHeader {
+            record_type: RecordType::ViewEvents(content_type),
+            received_at_ms,
+            event_count: batch.events.len() as u32,
+        };
+        NewRecord { route: Route::Key(session_id.into_bytes().into()), header, payload: payload.into() }
+    }
+}
+
+fn decode_all(records: &[Record]) -> Result<(), Failure> {
+    for record in records {
+        if let RecordType::ViewEvents(content_type) = record.header.record_type {
+            let batch = decode(content_type, &record.payload)
+                .map_err(|e| Failure::internal(format!("a generated record cannot be decoded: {e}")))?;
+            std::hint::black_box(&batch);
+        }
+    }
+    Ok(())
+}
+
+fn print_report(report: &Report) {
+    let per_event = |cpu_s: f64| cpu_s * 1e6 / report.events as f64;
+    println!("{} events of {} sessions, {} format", report.events, report.sessions, report.format);
+    println!("  end to end     {:>12.0} events/s  ({:.2} s wall)", report.events_per_s, report.wall_s);
+    println!("  per CPU second {:>12.0} events    ({:.2} s CPU)", report.events_per_cpu_s, report.cpu_s);
+    for (stage, cpu_s) in [
+        ("read", report.stages.read_cpu_s),
+        ("decode", report.stages.decode_cpu_s),
+        ("fold", report.stages.fold_cpu_s),
+        ("write", report.stages.write_cpu_s),
+    ] {
+        println!("    {stage:<12} {:>12.3} µs an event", per_event(cpu_s));
+    }
+    println!("  peak memory    {:>12.1} MB", report.peak_rss_bytes as f64 / 1e6);
+    println!("  epochs         {:>12}", report.epochs);
+    if let (Some(rate), Some(p50), Some(p99)) =
+        (report.freshness_rate, report.freshness_p50_ms, report.freshness_p99_ms)
+    {
+        println!("  freshness at {rate} events/s: p50 {p50:.0} ms, p99 {p99:.0} ms");
+    }
+}
+
+/// CPU seconds of this process so far.
+fn cpu_s() -> f64 {
+    clock_s(rustix::time::ClockId::ProcessCPUTime)
+}
+
+fn thread_cpu_s() -> f64 {
+    clock_s(rustix::time::ClockId::ThreadCPUTime)
+}
+
+fn clock_s(clock: rustix::time::ClockId) -> f64 {
+    let time = rustix::time::clock_gettime(clock);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
