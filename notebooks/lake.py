@@ -163,7 +163,8 @@ def _(alt, database, mo, pl, rebuffering_ratio, started):
             [alt.Tooltip("device:N"), alt.Tooltip("sessions:Q"), alt.Tooltip("ratio:Q", format=".3%")],
         )
     )
-    all_devices = alt.Chart(pl.DataFrame({"ratio": [rebuffering_ratio]})).mark_rule(strokeDash=[4, 4]).encode(x="ratio:Q")
+    of_all = pl.DataFrame({"ratio": [rebuffering_ratio]})
+    all_devices = alt.Chart(of_all).mark_rule(strokeDash=[4, 4]).encode(x="ratio:Q")
     ratio_chart = (ratio_bars + all_devices).properties(
         title=f"Rebuffering; the line is all devices, {rebuffering_ratio:.2%}", width=340, height=220
     )
@@ -178,8 +179,8 @@ def _(mo):
     ## Popularity under leave-one-out, twice
 
     Each profile's last title is hidden; the ten most watched titles that the profile has not seen are shown. The
-    figures of the model in service come from `models/`; here the same is computed in a few lines from `interactions`, at
-    the version of the table that the model was trained on.
+    figures of the model in service come from `models/`; here the same is computed in a few lines from `interactions`,
+    at the version of the table that the model was trained on.
     """)
     return
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv, the Python environment of the test oracles and of the notebooks. Only a changed requirement or Python makes it anew.
+# Makes .venv, the Python environment of the test oracles and the notebooks. Only a changed requirement or Python makes
+# it anew.
 # The stamp is written last, so an environment whose making was interrupted is never used.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -178,7 +178,8 @@ fn join(examples: DataFrame, features: DataFrame) -> PolarsResult<DataFrame> {
         let of_this_part = of_this_part.select(kept.collect::<Vec<_>>()).collect()?;
         let by = ["profile_id"];
         let newest_before = AsofStrategy::Backward;
-        joined = joined.join_asof_by(&of_this_part, PLACE, PLACE, by, by, newest_before, None, false, true)?;
+        // Both are in order of place; polars cannot check that within groups and would warn.
+        joined = joined.join_asof_by(&of_this_part, PLACE, PLACE, by, by, newest_before, None, false, false)?;
     }
     put_together(joined.drop(PLACE)?)
 }

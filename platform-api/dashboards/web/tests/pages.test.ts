@@ -1,8 +1,7 @@
-// The pages in a real browser over a real lake: accessible in both themes, right in their numbers, and changed by what
-// is watched.
+// The pages in a real browser over a real lake: accessible in both themes and right in their numbers.
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { checkAccess, openWindow, playhead, seenBy, startBrowser, until, watchVideos } from './browser';
+import { checkAccess, openWindow, startBrowser, until } from './browser';
 import { type Fake, startFake } from './fake';
 
 let fake: Fake;
@@ -16,12 +15,12 @@ afterAll(async () => {
   fake?.stop();
 });
 
-/** Runs `body` in a window of its own, which must have had nothing to complain about. */
-async function inWindow(body: (page: Page) => Promise<void>, colorScheme: 'light' | 'dark' = 'light'): Promise<void> {
+/** Runs `body` in a window of its own, which must have had nothing to complain about but what is expected. */
+async function inWindow(body: (page: Page) => Promise<void>, colorScheme: 'light' | 'dark' = 'light', expected?: RegExp): Promise<void> {
   const { context, page, complaints } = await openWindow(browser, fake.url, colorScheme);
   try {
     await body(page);
-    expect(complaints).toEqual([]);
+    expect(complaints.filter((complaint) => !expected?.test(complaint))).toEqual([]);
   } finally {
     await context.close();
   }
@@ -160,10 +159,7 @@ test('a session shows its states and raw events', async () => {
     expect(await page.locator('[data-event=heartbeat]').count()).toBeGreaterThan(3);
     await page.goto('/sessions/nobody');
     await page.getByText('Not here yet').waitFor();
-  }).catch((error: Error) => {
-    // The browser itself reports the 404 that is meant here.
-    if (!/status of 404/.test(error.message)) throw error;
-  });
+  }, 'light', /status of 404/); // the browser itself reports the one that is meant here
 });
 
 test('a profile is found; degraded and children\'s pages say so', async () => {
@@ -192,47 +188,3 @@ test('without a clip the Viewer says how to make one', async () => {
     await page.getByText('run scripts/make-clip.sh X').waitFor();
   });
 });
-
-/** The loop: ten seconds of watching, on a line that stops in between. */
-test('watching changes the page, and the session has the startup and rebuffering that were caused', async () => {
-  await inWindow(async (page) => {
-    await watchVideos(page);
-    // The manifest takes 800 ms, the segment at 6 s does not come for 10 s.
-    await page.route('**/media/demo/main.m3u8', async (route) => {
-      await new Promise((resolve) => setTimeout(resolve, 800));
-      await route.continue();
-    });
-    let held = 0;
-    await page.route('**/segment_003.m4s', async (route) => {
-      held += 1;
-      await new Promise((resolve) => setTimeout(resolve, held === 1 ? 10_000 : 0));
-      await route.continue();
-    });
-    await page.goto('/viewer?profile=profile-0010');
-    const picks = () => page.locator('[data-row=top_picks] [data-title]').evaluateAll((cards) => cards.map((card) => card.getAttribute('data-title')));
-    await page.locator('[data-row=exploration] [data-title]').first().waitFor();
-    const before = await picks();
-    await page.locator('[data-row=exploration] [data-title] button').first().click();
-    await page.locator('[data-said=first_frame]').waitFor();
-    await until('ten seconds are watched', async () => (await playhead(page)) >= 10, 40_000);
-    const watchedAt = Date.now();
-    await until('a recommendation row changes', async () => JSON.stringify(await picks()) !== JSON.stringify(before));
-    expect(Date.now() - watchedAt).toBeLessThan(5_000);
-    await page.getByText('The page has changed').waitFor();
-
-    const session = await page.locator('video').getAttribute('data-session');
-    await page.getByRole('button', { name: 'Close' }).click();
-    expect(await page.locator('[data-row=continue_watching] [data-title]').count()).toBe(1);
-    const seen = await seenBy(page);
-    await page.goto(`/sessions?search=${session}`);
-    await page.locator(`[data-session="${session}"] a`).click();
-    await page.locator('[data-event=session_end]').waitFor();
-    const figure = async (name: string) => Number(await page.locator(`[data-figure=${name}]`).getAttribute('data-value'));
-    const [startup, stalled] = [await figure('startup_ms'), await figure('rebuffer_ms')];
-    expect(startup).toBeGreaterThan(800);
-    expect(Math.abs(startup - (seen.firstFrame - seen.clicked))).toBeLessThan(150);
-    const stalls = seen.stalls.reduce((sum, stall) => sum + stall, 0);
-    expect(stalled).toBeGreaterThan(500);
-    expect(Math.abs(stalled - stalls)).toBeLessThan(150);
-  });
-}, 120_000);
