@@ -17,7 +17,7 @@ ARGS ?=
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\n'; printf '  %s\n' 'ARGS="…"          arguments for demo, demo-once and bench' \
-	  'MARQUEE_DATA      folder with waterloo-sqoe4/, for the tests on real data' \
+	  'MARQUEE_DATA      folder with waterloo-sqoe4/ and ml-latest-small/, for the tests on real data' \
 	  'CARGO_TARGET_DIR  where cargo builds, now $(CARGO_TARGET_DIR)'
 
 .PHONY: demo

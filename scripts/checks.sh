@@ -7,12 +7,13 @@ source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
 # Cheap and decisive first.
-all=(data packages python format clippy web tests pages journey oracle deny)
+all=(data packages python format buf clippy web tests pages journey oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
   [python]="Python environment"
   [format]="cargo fmt --check"
+  [buf]="buf lint"
   [clippy]="cargo clippy"
   [web]="web app: types, units, dist/ is what the sources make"
   [tests]="cargo test"
@@ -23,13 +24,18 @@ declare -A titles=(
 )
 
 check_data() {
-  local needed="set MARQUEE_DATA to a folder with waterloo-sqoe4/"
+  local needed="set MARQUEE_DATA to a folder with waterloo-sqoe4/ and ml-latest-small/" missing=() name
   if [[ -z ${MARQUEE_DATA:-} ]] && in_ci; then
     stage "${titles[data]}" complain "MARQUEE_DATA is not set, and CI leaves out no test: $needed"
   elif [[ -z ${MARQUEE_DATA:-} ]]; then
     leave_out "${titles[data]}" "tests on real data ($needed)"
-  elif [[ ! -d $MARQUEE_DATA/waterloo-sqoe4 ]]; then
-    stage "${titles[data]}" complain "there is no waterloo-sqoe4/ in $MARQUEE_DATA: $needed"
+    return
+  fi
+  for name in waterloo-sqoe4 ml-latest-small; do
+    [[ -d $MARQUEE_DATA/$name ]] || missing+=("$name/")
+  done
+  if ((${#missing[@]} > 0)); then
+    stage "${titles[data]}" complain "there is no ${missing[*]} in $MARQUEE_DATA: $needed"
   else
     stage "${titles[data]}" true
   fi
@@ -45,14 +51,16 @@ has_node() {
   node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null
 }
 
-check_web() {
-  local needed="Node 20 or newer with npm is missing (https://nodejs.org)"
+# with_node NAME COMMAND…
+with_node() {
+  local title=${titles[$1]} needed="Node 20 or newer with npm is missing (https://nodejs.org)"
+  shift
   if has_node; then
-    stage "${titles[$1]}" scripts/web.sh "$2"
+    stage "$title" "$@"
   elif in_ci; then
-    stage "${titles[$1]}" complain "$needed, and CI leaves out no test"
+    stage "$title" complain "$needed, and CI leaves out no test"
   else
-    leave_out "${titles[$1]}" "$needed"
+    leave_out "$title" "$needed"
   fi
 }
 
@@ -74,9 +82,10 @@ run() {
     python) stage "$title" scripts/python-env.sh ;;
     format) stage "$title" cargo fmt --all --check ;;
     clippy) stage "$title" cargo clippy --workspace --all-targets --locked -- -D warnings ;;
-    web) check_web web check ;;
-    pages) check_web pages test ;;
-    journey) check_web journey journey ;;
+    buf) with_node buf npx --yes @bufbuild/buf@1.75.0 lint ;;
+    web) with_node web scripts/web.sh check ;;
+    pages) with_node pages scripts/web.sh test ;;
+    journey) with_node journey scripts/web.sh journey ;;
     tests) stage "$title" cargo test --workspace --locked ;;
     # No __pycache__ beside the sources; pytest's own cache goes where git does not look.
     oracle) stage "$title" env PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -o cache_dir=.cache/pytest tests/oracle ;;
