@@ -119,6 +119,9 @@ done
 stage_total=${#plan[@]}
 started_ms=$(now_ms)
 trap summary EXIT
+# Without these a run that is stopped from outside ends with the last stage's code, which is 0.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 [[ -n ${MARQUEE_DATA:-} ]] || unset MARQUEE_DATA # set but empty means the same
 # cargo runs each test in its crate's folder: a relative path would point elsewhere.
 if [[ -d ${MARQUEE_DATA:-} ]]; then

@@ -34,7 +34,7 @@ use crate::services::{Scope, Services};
 use crate::settings::Settings;
 use crate::tables_output::print_json;
 
-use freshness::time_events;
+use freshness::{Timed, time_events};
 use load::{Tally, time_pages};
 use stage_times::{StageTimes, time_stages};
 use world::World;
@@ -175,7 +175,7 @@ fn measure(
     let stages = time_stages(&bench, asked, pages_in(stage_seconds))?;
     asked += pages_in(stage_seconds);
     eprintln!("events     {} through the collector, beside the same pages", options.events);
-    let (events, with_events) = time_events(&bench, asked)?;
+    let Timed { latency: events, pages: with_events, degraded_looks } = time_events(&bench, asked)?;
     let count = |tally: &Tally, of: fn(&Tally) -> &std::sync::atomic::AtomicU64| of(tally).load(Ordering::Relaxed);
     let timed = pages.latency.snapshot();
     let events = events.snapshot();
@@ -190,7 +190,9 @@ fn measure(
         page_p50_ms: timed.quantile_ms(0.5),
         page_p99_ms: timed.quantile_ms(0.99),
         page_max_ms: timed.quantile_ms(1.0),
-        degraded: count(&pages, |tally| &tally.degraded) + count(&with_events, |tally| &tally.degraded),
+        degraded: count(&pages, |tally| &tally.degraded)
+            + count(&with_events, |tally| &tally.degraded)
+            + degraded_looks,
         cache_hits: count(&pages, |tally| &tally.cache_hits) + count(&with_events, |tally| &tally.cache_hits),
         stages,
         events: events.count(),

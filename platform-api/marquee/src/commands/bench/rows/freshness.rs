@@ -1,7 +1,7 @@
 //! From an event to a changed page: a viewer finishes or rates the first of its top picks, the event goes to the
 //! collector over HTTP, and its page is asked for until a top pick is gone that can only be gone because of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -28,15 +28,25 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Stars that an event gives.
 const STARS: f64 = 4.5;
 
-/// Times one event of each actor, from the moment it is sent to the arrival of a page that knows it, while pages from
-/// number `first` on are asked for; also gives what came of those pages.
+/// What came of events, and of the pages meanwhile.
+pub(super) struct Timed {
+    /// From the moment that an event is sent to the arrival of a page that knows it.
+    pub(super) latency: LatencyHistogram,
+    /// The pages that were asked for beside the events.
+    pub(super) pages: Arc<Tally>,
+    /// Looks at an actor's page that found it degraded: such a page proves nothing, so it is asked for again.
+    pub(super) degraded_looks: u64,
+}
+
+/// Times one event of each actor while pages from number `first` on are asked for.
 ///
 /// # Errors
 /// When the collector refuses an event, a page does not change, or a page is wrong.
-pub(super) fn time_events(bench: &Arc<Bench>, first: u64) -> Result<(LatencyHistogram, Arc<Tally>), Failure> {
+pub(super) fn time_events(bench: &Arc<Bench>, first: u64) -> Result<Timed, Failure> {
     let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build();
     let http = http.map_err(|e| Failure::unavailable(format!("no HTTP client: {e}")))?;
     let (latency, problem) = (Arc::new(LatencyHistogram::default()), Arc::new(OnceLock::new()));
+    let degraded_looks = Arc::new(AtomicU64::new(0));
     let is_over = AtomicBool::new(false);
     let (paced, pages) = std::thread::scope(|scope| {
         let pages = scope.spawn(|| time_pages(bench, first, |_| !is_over.load(Ordering::Relaxed)));
@@ -47,9 +57,9 @@ pub(super) fn time_events(bench: &Arc<Bench>, first: u64) -> Result<(LatencyHist
             |number| number < count,
             |number, _| {
                 let (bench, http) = (bench.clone(), http.clone());
-                let (latency, problem) = (latency.clone(), problem.clone());
+                let (latency, problem, degraded) = (latency.clone(), problem.clone(), degraded_looks.clone());
                 async move {
-                    match time_event(&bench, &http, number as usize).await {
+                    match time_event(&bench, &http, number as usize, &degraded).await {
                         Ok(took) => latency.record(took),
                         Err(failure) => drop(problem.set(failure)), // the first is told
                     }
@@ -63,26 +73,50 @@ pub(super) fn time_events(bench: &Arc<Bench>, first: u64) -> Result<(LatencyHist
     let pages = pages.map_err(|_| Failure::internal("the load of pages ended unexpectedly"))??;
     match Arc::into_inner(problem).and_then(OnceLock::into_inner) {
         Some(failure) => Err(failure),
-        None => Ok((Arc::into_inner(latency).expect("all tasks have ended"), pages)),
+        None => {
+            let latency = Arc::into_inner(latency).expect("all tasks have ended");
+            Ok(Timed { latency, pages, degraded_looks: degraded_looks.load(Ordering::Relaxed) })
+        }
     }
 }
 
-async fn time_event(bench: &Bench, http: &reqwest::Client, number: usize) -> Result<Duration, Failure> {
+async fn time_event(
+    bench: &Bench,
+    http: &reqwest::Client,
+    number: usize,
+    degraded: &AtomicU64,
+) -> Result<Duration, Failure> {
     let actor = bench.actors[number];
-    let picks = top_picks(bench, actor).await?;
-    let Some(title_id) = picks.first() else {
-        return Err(Failure::internal(format!("{} has no top picks", bench.profile_id(actor))));
-    };
+    let picks = wait_for(bench, actor, degraded, |picks| !picks.is_empty()).await?;
+    let title_id = &picks[0];
     let sent = Instant::now();
     send(bench, http, actor, event(number, title_id)).await?;
-    while top_picks(bench, actor).await?.contains(title_id) {
-        if sent.elapsed() > TIMEOUT {
-            let profile_id = bench.profile_id(actor);
-            return Err(Failure::internal(format!("the page of {profile_id} does not learn of {title_id}")));
+    wait_for(bench, actor, degraded, |picks| !picks.contains(title_id)).await?;
+    Ok(sent.elapsed())
+}
+
+/// The top picks of a whole page, once they are as wanted.
+async fn wait_for(
+    bench: &Bench,
+    profile: usize,
+    degraded: &AtomicU64,
+    is_wanted: impl Fn(&[String]) -> bool,
+) -> Result<Vec<String>, Failure> {
+    let began = Instant::now();
+    loop {
+        match top_picks(bench, profile).await? {
+            None => {
+                degraded.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(picks) if is_wanted(&picks) => return Ok(picks),
+            Some(_) => {}
+        }
+        if began.elapsed() > TIMEOUT {
+            let profile_id = bench.profile_id(profile);
+            return Err(Failure::internal(format!("the top picks of {profile_id} do not change for {TIMEOUT:?}")));
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok(sent.elapsed())
 }
 
 /// Half of the events end a view, half give stars; either makes a title one that the viewer has seen.
@@ -118,8 +152,9 @@ async fn send(bench: &Bench, http: &reqwest::Client, actor: usize, payload: Payl
     Err(Failure::internal(format!("the collector answers an event with {status}: {text}")))
 }
 
-/// The titles of a profile's top picks, of a page that is checked as far as it can be after an event.
-async fn top_picks(bench: &Bench, profile: usize) -> Result<Vec<String>, Failure> {
+/// The titles of a profile's top picks, of a page that is checked as far as it can be after an event; `None` when it is
+/// degraded.
+async fn top_picks(bench: &Bench, profile: usize) -> Result<Option<Vec<String>>, Failure> {
     let profile_id = bench.profile_id(profile);
     let page = bench.client.page_within(profile_id, PAGE_TIMEOUT).await;
     let page = page.map_err(|status| Failure::unavailable(format!("no page for {profile_id}: {status}")))?;
@@ -127,8 +162,8 @@ async fn top_picks(bench: &Bench, profile: usize) -> Result<Vec<String>, Failure
         return Err(Failure::internal(format!("the page of {profile_id}: {problem}")));
     }
     if page.served.as_ref().is_none_or(|served| !served.degraded.is_empty()) {
-        return Err(Failure::internal(format!("the page of {profile_id} is degraded: {:?}", page.served)));
+        return Ok(None);
     }
     let picks = page.rows.into_iter().filter(|row| row.kind() == RowKind::TopPicks).flat_map(|row| row.items);
-    Ok(picks.map(|item| item.title_id).collect())
+    Ok(Some(picks.map(|item| item.title_id).collect()))
 }
