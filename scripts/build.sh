@@ -8,5 +8,5 @@ source scripts/stages.sh
 : "${CARGO_TARGET_DIR:?is set by the Makefile: run this through make}"
 
 stage "system packages" scripts/system-packages.sh build
-stage "build (first time 10–25 minutes on 2 cores, later seconds)" cargo build --profile demo -p marquee --locked >&2
+stage "build (first time 15–40 minutes on 2 cores, later seconds)" cargo build --profile demo -p marquee --locked >&2
 realpath "$CARGO_TARGET_DIR/demo/marquee"

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use marquee_catalogue::Catalogue as _;
 use marquee_dashboards::HomePage;
 use marquee_events::{Clock as _, SystemClock};
 use marquee_sources::audience::World;
@@ -21,7 +22,7 @@ use super::true_taste::TrueTaste;
 /// Of everything random in training.
 const TRAINING_SEED: u64 = 1;
 
-/// Pages that are timed.
+/// Pages that are timed, each of another profile if there are so many.
 const TIMED_PAGES: usize = 100;
 
 /// A published model is in service within a second; after this it never will be.
@@ -79,16 +80,19 @@ pub(super) fn recommend(
         std::thread::sleep(LOOK);
     }
     let client = recommend.client();
-    let failed = |status: Status| Failure::unavailable(format!("no page for {profile_id}: {}", status.message()));
+    let page_of = |profile_id: &str| {
+        let failed = |status: Status| Failure::unavailable(format!("no page for {profile_id}: {}", status.message()));
+        let page = runtime.block_on(client.home_page(profile_id)).map_err(failed)?;
+        page.ok_or_else(|| Failure::internal(format!("the catalogue has no profile {profile_id}")))
+    };
+    let page = page_of(profile_id)?;
     let mut took_ms = Vec::with_capacity(TIMED_PAGES);
-    let mut page = None;
-    for _ in 0..TIMED_PAGES {
+    for profile in runtime.block_on(catalogue.profiles("", "", TIMED_PAGES as u32))?.iter().cycle().take(TIMED_PAGES) {
         let asked = Instant::now();
-        page = runtime.block_on(client.home_page(profile_id)).map_err(failed)?;
+        page_of(&profile.profile_id)?;
         took_ms.push(asked.elapsed().as_secs_f64() * 1000.0);
     }
     took_ms.sort_by(f64::total_cmp);
-    let page = page.ok_or_else(|| Failure::internal(format!("the catalogue has no profile {profile_id}")))?;
     let Entry { version, lineage, reports, .. } = entry;
     let Lineage { events, profiles, titles, .. } = lineage;
     let model = ModelFigures { version, events, profiles, titles, reports, true_taste };
