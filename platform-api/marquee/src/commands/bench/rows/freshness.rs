@@ -71,13 +71,11 @@ pub(super) fn time_events(bench: &Arc<Bench>, first: u64) -> Result<Timed, Failu
     });
     paced?;
     let pages = pages.map_err(|_| Failure::internal("the load of pages ended unexpectedly"))??;
-    match Arc::into_inner(problem).and_then(OnceLock::into_inner) {
-        Some(failure) => Err(failure),
-        None => {
-            let latency = Arc::into_inner(latency).expect("all tasks have ended");
-            Ok(Timed { latency, pages, degraded_looks: degraded_looks.load(Ordering::Relaxed) })
-        }
+    if let Some(failure) = Arc::into_inner(problem).and_then(OnceLock::into_inner) {
+        return Err(failure);
     }
+    let latency = Arc::into_inner(latency).expect("all tasks have ended");
+    Ok(Timed { latency, pages, degraded_looks: degraded_looks.load(Ordering::Relaxed) })
 }
 
 async fn time_event(
