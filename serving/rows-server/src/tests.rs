@@ -61,7 +61,10 @@ impl Served {
                 available_ms: NOW_MS - 60_000,
             });
         }
-        Self::over(parts, settings).await
+        let served = Self::over(parts, settings).await;
+        // A page may come between the first look at the catalogue and the first at the features, and says so.
+        served.server.rows.recommender.refresh().await.unwrap();
+        served
     }
 
     async fn over(parts: Rehearsal, settings: RowsSettings) -> Self {
