@@ -46,16 +46,11 @@ complain() {
   return 1
 }
 
-# has_node: what apt has is too old on most systems, so a machine without Node does the rest.
-has_node() {
-  node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null
-}
-
-# with_node NAME COMMAND…
+# with_node NAME COMMAND…: what apt has is too old on most systems, so a machine without Node does the rest.
 with_node() {
   local title=${titles[$1]} needed="Node 20 or newer with npm is missing (https://nodejs.org)"
   shift
-  if has_node; then
+  if scripts/has-node.sh; then
     stage "$title" "$@"
   elif in_ci; then
     stage "$title" complain "$needed, and CI leaves out no test"

@@ -15,7 +15,7 @@ fail() {
   exit 4
 }
 
-node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null ||
+../../../scripts/has-node.sh ||
   fail "Node 20 or newer is missing (https://nodejs.org): only changes of the web app need it"
 
 # The stamp is written last: an installation that was interrupted is made anew.

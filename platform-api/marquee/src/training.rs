@@ -16,14 +16,18 @@ use marquee_trainer::{
 use crate::failure::Failure;
 use crate::home::Home;
 
-/// The family that the demo serves.
-pub(crate) const DEMO_MODEL: &str = "two-tower";
-
 /// What to train, apart from the data.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) model: String,
     pub(crate) seed: u64,
+}
+
+impl Wanted {
+    /// What the demo serves: the same model whenever it is trained on the same data.
+    pub(crate) fn demo() -> Self {
+        Self { model: "two-tower".to_owned(), seed: 1 }
+    }
 }
 
 /// Whether a model is in service.

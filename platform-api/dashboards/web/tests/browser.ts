@@ -56,6 +56,19 @@ export async function checkAccess(page: Page, what: string): Promise<void> {
   expect(found, what).toEqual([]);
 }
 
+/** Has Live compare its figures with SQL, which must find them equal; figure → value as Live shows it. */
+export async function checkCompared(page: Page): Promise<Map<string, string | null>> {
+  await page.getByRole('button', { name: 'Compare' }).click();
+  await page.locator('[data-compared]').waitFor();
+  const rows = await page.locator('[data-compare]').evaluateAll((rows) =>
+    rows.map((row) => ({ id: row.getAttribute('data-compare'), live: row.getAttribute('data-live'), sql: row.getAttribute('data-sql') })),
+  );
+  expect(rows.length).toBeGreaterThanOrEqual(15);
+  for (const row of rows) expect(row.live, row.id ?? '').toBe(row.sql);
+  expect(await page.locator('[data-compared]').getAttribute('data-compared')).toBe('0');
+  return new Map(rows.map((row) => [row.id ?? '', row.live]));
+}
+
 /** Makes the demo's clip in a folder. */
 export function makeClip(folder: string): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -1,8 +1,8 @@
 // The real binary: `marquee demo` on a home of its own, on ports that nobody else has.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { HomePage } from '../src/lib/api';
-import { lineOf, until } from './browser';
+import { lineOf, makeClip, until } from './browser';
 
 /** A debug build makes its world in half a minute when the machine is busy. */
 const START_TIMEOUT_MS = 90_000;
@@ -19,10 +19,12 @@ export class Demo {
     private readonly child: ChildProcess,
   ) {}
 
-  /** Starts it (MARQUEE_BINARY, which `scripts/web.sh` has built); its viewers are watching when this returns. */
+  /** Starts it (MARQUEE_BINARY, which `scripts/web.sh` has built) with a clip to play; its viewers are watching when this
+   *  returns. */
   static async start(home: string, ...args: string[]): Promise<Demo> {
     const binary = process.env['MARQUEE_BINARY'];
     if (!binary) throw new Error('MARQUEE_BINARY is not set: run scripts/web.sh journey');
+    await makeClip(join(home, 'media'));
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MARQUEE_')));
     for (const section of ['COLLECTOR', 'DASHBOARDS', 'ROWS']) env[`MARQUEE_${section}__LISTEN`] = '127.0.0.1:0';
     const child = spawn(binary, ['demo', '--home', home, '--seed', '7', ...args], { cwd: dirname(home), env, stdio: ['ignore', 'ignore', 'pipe'] });

@@ -7,7 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LiveMessage, LiveWindow, SessionDetail, SqlWindow } from '../src/lib/api';
 import { count, percent } from '../src/lib/format';
-import { checkAccess, makeClip, openWindow, playhead, seenBy, startBrowser, until, watchVideos } from './browser';
+import { checkAccess, checkCompared, openWindow, playhead, seenBy, startBrowser, until, watchVideos } from './browser';
 import { Demo } from './demo';
 
 /** An adult; children's pages have fewer titles to change to. */
@@ -43,7 +43,6 @@ let watched = '';
 let session = '';
 
 beforeAll(async () => {
-  await makeClip(join(home, 'media'));
   [demo, browser] = await Promise.all([Demo.start(home), startBrowser()]);
 }, 150_000);
 afterAll(async () => {
@@ -266,14 +265,7 @@ test('every figure on Live equals SQL over the lake for a closed window', async 
     const whole = await demo.ask<LiveWindow>(`/api/live/window?from=${window.from_ms}&to=${window.to_ms}`);
     const sql = await demo.ask<SqlWindow>(`/api/sql/window?from=${window.from_ms}&to=${window.to_ms}`);
     expect(whole.figures).toEqual(sql.figures);
-    await page.getByRole('button', { name: 'Compare' }).click();
-    await page.locator('[data-compared]').waitFor();
-    const rows = await page.locator('[data-compare]').evaluateAll((rows) =>
-      rows.map((row) => ({ id: row.getAttribute('data-compare'), live: row.getAttribute('data-live'), sql: row.getAttribute('data-sql') })),
-    );
-    expect(rows.length).toBeGreaterThanOrEqual(15);
-    for (const row of rows) expect(row.live, row.id ?? '').toBe(row.sql);
-    expect(await page.locator('[data-compared]').getAttribute('data-compared')).toBe('0');
+    await checkCompared(page);
     await checkAccess(page, 'live, compared');
   });
 }, 300_000);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeClip, openWindow, playhead, startBrowser, until } from './browser';
+import { openWindow, playhead, startBrowser, until } from './browser';
 import { Demo } from './demo';
 
 const TARGET = process.env['SCREENSHOTS'] ?? '';
@@ -29,7 +29,6 @@ describe.runIf(TARGET)('screenshots', () => {
 
   beforeAll(async () => {
     mkdirSync(TARGET, { recursive: true });
-    await makeClip(join(home, 'media'));
     [demo, browser] = await Promise.all([Demo.start(home), startBrowser()]);
   }, 150_000);
   afterAll(async () => {

@@ -7,10 +7,12 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use marquee_events::proto::ViewEventBatch;
+use marquee_events::{Clock as _, SystemClock};
 use marquee_sources::generate_bench;
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::child::{self, Up};
+use crate::disorder::disorder;
 use crate::oracle;
 
 /// A kill that does not come within this time never comes.
@@ -29,24 +31,11 @@ struct Workload {
 impl Workload {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let now_ms = std::fs::metadata("/proc/self")
-            .and_then(|m| m.modified())
-            .ok()
-            .and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok())
-            .map_or(0, |d| d.as_millis() as i64);
+        let now_ms = SystemClock::default().now_ms();
         let mut batches: Vec<_> = generate_bench(1_200, 60, 5, now_ms - 3_600_000, seed)
             .map(|batch| ViewEventBatch { sent_at_ms: 0, ..batch })
             .collect();
-        for at in 1..batches.len() {
-            if rng.random_bool(0.3) {
-                batches.swap(at - 1, at);
-            }
-        }
-        for _ in 0..batches.len() / 10 {
-            let batch = batches[rng.random_range(0..batches.len())].clone();
-            let at = rng.random_range(0..=batches.len());
-            batches.insert(at, batch);
-        }
+        disorder(&mut batches, &mut rng);
         Self { batches, next: 0, sent: BTreeSet::new() }
     }
 

@@ -23,6 +23,7 @@ use marquee_stream::{PartitionLog as _, RecordType};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::child::{self, Up};
+use crate::disorder::disorder;
 use crate::oracle;
 
 /// A kill that does not come within this time never comes.
@@ -145,15 +146,7 @@ fn batches(rng: &mut StdRng, now_ms: i64) -> Vec<InteractionBatch> {
             InteractionBatch { context: Some(context), sent_at_ms: 0, interactions: interactions.collect() }
         })
         .collect();
-    for at in 1..batches.len() {
-        if rng.random_bool(0.3) {
-            batches.swap(at - 1, at);
-        }
-    }
-    for _ in 0..batches.len() / 10 {
-        let batch = batches[rng.random_range(0..batches.len())].clone();
-        batches.insert(rng.random_range(0..=batches.len()), batch);
-    }
+    disorder(&mut batches, rng);
     batches
 }
 

@@ -5,6 +5,7 @@ mod bad_input_rows;
 mod bench_rows;
 mod child;
 mod demo;
+mod disorder;
 mod faults;
 mod features;
 mod latency;

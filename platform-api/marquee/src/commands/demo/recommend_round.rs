@@ -15,12 +15,9 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::services::Services;
 use crate::settings::Settings;
-use crate::training::{self, DEMO_MODEL, Wanted};
+use crate::training::{self, Wanted};
 
 use super::true_taste::TrueTaste;
-
-/// Of everything random in training.
-const TRAINING_SEED: u64 = 1;
 
 /// Pages that are timed, each of another profile if there are so many.
 const TIMED_PAGES: usize = 100;
@@ -62,7 +59,7 @@ pub(super) fn recommend(
 ) -> Result<Recommended, Failure> {
     let recommend = services.recommend.as_ref().expect("the demo starts everything");
     let home = Home::new(&settings.home)?;
-    let wanted = Wanted { model: DEMO_MODEL.to_owned(), seed: TRAINING_SEED };
+    let wanted = Wanted::demo();
     let bar = training::progress_bar();
     let catalogue = recommend.stores.catalogue.as_ref();
     let request = training::read_lake(runtime.handle(), &services.lake, catalogue, &wanted, &bar)?;

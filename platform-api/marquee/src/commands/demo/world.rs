@@ -16,13 +16,10 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::services::Services;
 use crate::settings::Settings;
-use crate::training::{self, DEMO_MODEL, Wanted};
+use crate::training::{self, Wanted};
 
 /// How much past the viewers have (days).
 const HISTORY_DAYS: u32 = 28;
-
-/// Of everything random in training.
-const TRAINING_SEED: u64 = 1;
 
 /// Written into the home when its world is made.
 const FILE: &str = "demo-world.json";
@@ -95,7 +92,7 @@ pub(super) fn train_beside(
     let (handle, lake, catalogue) =
         (runtime.handle().clone(), services.lake.clone(), recommend.stores.catalogue.clone());
     let run = move || {
-        let wanted = Wanted { model: DEMO_MODEL.to_owned(), seed: TRAINING_SEED };
+        let wanted = Wanted::demo();
         let bar = ProgressBar::hidden();
         let trained = training::train_on_lake(&handle, &home, &lake, catalogue.as_ref(), &wanted, clock.as_ref(), &bar);
         let published = trained.and_then(|entry| {

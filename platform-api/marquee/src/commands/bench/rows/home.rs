@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::recommend::Recommend;
 use crate::settings::Settings;
-use crate::training::{self, DEMO_MODEL};
+use crate::training::{self, Wanted};
 
 /// Profiles or titles in one write to the online store, as the features jobs write them.
 const ONLINE_BATCH: usize = 500;
@@ -26,8 +26,6 @@ const CO_WATCH_PROFILES: usize = 10_000;
 /// The model learns from the histories of so many profiles: training in half a minute. Titles that none of them has
 /// watched get their vectors from their content, so that the index has all.
 const TRAINED_PROFILES: usize = 500;
-
-const TRAINING_SEED: u64 = 1;
 
 /// Puts titles and profiles into the catalogue, and what follows from the histories into the online store: in as many
 /// parts as the topic of interactions has partitions, as the features jobs would.
@@ -121,7 +119,8 @@ pub(super) fn train_and_publish(
     world: &World,
     clock: &dyn Clock,
 ) -> Result<String, Failure> {
-    eprintln!("model      {DEMO_MODEL}, trained on {} profiles", TRAINED_PROFILES.min(world.profiles.len()));
+    let Wanted { model, seed } = Wanted::demo();
+    eprintln!("model      {model}, trained on {} profiles", TRAINED_PROFILES.min(world.profiles.len()));
     let catalogue: Arc<CatalogueSnapshot> = Arc::new(handle.block_on(recommend.stores.catalogue.snapshot())?);
     let profiles = 0..TRAINED_PROFILES.min(world.profiles.len());
     let watches = profiles.flat_map(|number| {
@@ -133,8 +132,8 @@ pub(super) fn train_and_publish(
         })
     });
     let request = TrainRequest {
-        model: DEMO_MODEL.to_owned(),
-        seed: TRAINING_SEED,
+        model,
+        seed,
         watches: watches.collect(),
         catalogue,
         tables: BTreeMap::new(),
