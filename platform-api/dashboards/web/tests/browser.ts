@@ -56,6 +56,14 @@ export async function checkAccess(page: Page, what: string): Promise<void> {
   expect(found, what).toEqual([]);
 }
 
+/** Opens the table behind each chart of Live; a table comes just after its click. */
+export async function openTables(page: Page): Promise<void> {
+  for (const details of await page.locator('.charts details').all()) {
+    await details.locator('summary').click();
+    await details.locator('table').waitFor();
+  }
+}
+
 /** Has Live compare its figures with SQL, which must find them equal; figure → value as Live shows it. */
 export async function checkCompared(page: Page): Promise<Map<string, string | null>> {
   await page.getByRole('button', { name: 'Compare' }).click();

@@ -7,7 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LiveMessage, LiveWindow, SessionDetail, SqlWindow } from '../src/lib/api';
 import { count, percent } from '../src/lib/format';
-import { checkAccess, checkCompared, openWindow, playhead, seenBy, startBrowser, until, watchVideos } from './browser';
+import { checkAccess, checkCompared, openTables, openWindow, playhead, seenBy, startBrowser, until, watchVideos } from './browser';
 import { Demo } from './demo';
 
 /** An adult; children's pages have fewer titles to change to. */
@@ -87,7 +87,7 @@ describe.each(['light', 'dark'] as const)('%s', (theme) => {
       await page.goto('/live');
       await page.locator('canvas').first().waitFor();
       await until('the first data', async () => Boolean(await page.locator('[data-as-of]').getAttribute('data-as-of')));
-      for (const summary of await page.locator('.charts summary').all()) await summary.click();
+      await openTables(page);
       await checkAccess(page, 'live');
       await page.goto('/sessions');
       await page.locator('[data-session]').first().waitFor();
@@ -232,7 +232,7 @@ test('every figure on Live equals SQL over the lake for a closed window', async 
 
     // One minute after the other, as the charts have them: the message, the tables on the page and SQL.
     const live = await followLive(page);
-    for (const summary of await page.locator('.charts summary').all()) await summary.click();
+    await openTables(page);
     const tables = await page.locator('.charts table').evaluateAll((tables) =>
       tables.map((table) => [...table.querySelectorAll('tbody tr')].map((row) => [...row.children].map((cell) => cell.textContent ?? ''))),
     );

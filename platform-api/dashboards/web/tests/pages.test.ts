@@ -1,7 +1,7 @@
 // The pages in a real browser over a real lake: accessible in both themes and right in their numbers.
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { checkAccess, checkCompared, openWindow, startBrowser, until } from './browser';
+import { checkAccess, checkCompared, openTables, openWindow, startBrowser, until } from './browser';
 import { type Fake, startFake } from './fake';
 
 let fake: Fake;
@@ -100,7 +100,7 @@ test('Live moves, says how old it is, and has a table behind each chart', async 
     await expectText(page, '[data-figure=startup] .value', /^\d+\.\d\d s$/);
     await expectText(page, '[data-figure=rebuffering] .value', /^\d+\.\d\d %$/);
     expect(await page.locator('canvas').count()).toBe(5);
-    for (const summary of await page.locator('.charts summary').all()) await summary.click();
+    await openTables(page);
     expect(await page.locator('.charts table').count()).toBe(5);
     const points = await page.locator('.charts table').first().locator('tbody tr').count();
     expect(points, 'a point every 5 s for half an hour').toBeGreaterThan(300);
