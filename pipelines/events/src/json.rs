@@ -12,9 +12,10 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use crate::decode::too_many_events;
 use crate::flat_payload::put_together;
 use crate::proto::view_event::Payload;
-use crate::view::CONTEXT_FIELDS;
+use crate::view::{CONTEXT_FIELDS, LOCATION_FIELDS};
 use crate::{
-    BatchView, ContextView, DecodeError, EventView, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView, Text, proto,
+    BatchView, ContextView, DecodeError, EventView, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView,
+    PlayerState, Text, proto,
 };
 
 /// Decodes a batch; strings without escapes borrow from `bytes`.
@@ -53,14 +54,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for BatchJson<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut batch = BatchView::default();
+                let mut location = None;
                 while let Some(key) = map.next_key::<Str<'de>>()? {
                     match key.0.as_ref() {
                         "context" => batch.context = map.next_value::<ContextJson<'de>>()?.0,
                         "sent_at_ms" => batch.sent_at_ms = map.next_value()?,
                         "events" => batch.events = map.next_value::<EventsJson<'de>>()?.0,
+                        "location" => location = Some(map.next_value::<ContextJson<'de>>()?.0),
                         other => {
                             return Err(A::Error::unknown_field(other, &["context", "sent_at_ms", "events"]));
                         }
+                    }
+                }
+                if let Some(mut location) = location {
+                    batch.is_located = true;
+                    for name in LOCATION_FIELDS {
+                        *batch.context.named_mut(name) = std::mem::take(location.named_mut(name));
                     }
                 }
                 Ok(BatchJson(batch))
@@ -214,6 +223,10 @@ struct PayloadFields<'a> {
     dropped_frames: Option<u32>,
     #[serde(borrow)]
     reason: Option<Str<'a>>,
+    autoplay: Option<bool>,
+    rate_per_mille: Option<u32>,
+    #[serde(borrow)]
+    state: Option<Str<'a>>,
 }
 
 impl<'a> PayloadFields<'a> {
@@ -228,17 +241,32 @@ impl<'a> PayloadFields<'a> {
             value.take().map_or(0, Into::into)
         }
         let (texts, numbers) = match kind {
+            PayloadKind::PlayRequested => (Default::default(), [number(&mut self.autoplay), 0, 0, 0]),
             PayloadKind::Rendition => (
                 [text(&mut self.representation_id), text(&mut self.codec), text(&mut self.cdn)],
-                [number(&mut self.bitrate_bps), number(&mut self.width), number(&mut self.height)],
+                [number(&mut self.bitrate_bps), number(&mut self.width), number(&mut self.height), 0],
             ),
-            PayloadKind::AdStart => (only(&mut self.ad_id), [0; 3]),
-            PayloadKind::Error => (only(&mut self.code), [number(&mut self.fatal), number(&mut self.business), 0]),
+            PayloadKind::AdStart => (only(&mut self.ad_id), [0; 4]),
+            PayloadKind::Error => (only(&mut self.code), [number(&mut self.fatal), number(&mut self.business), 0, 0]),
             PayloadKind::Heartbeat => (
                 Default::default(),
-                [number(&mut self.buffer_ms), number(&mut self.throughput_bps), number(&mut self.dropped_frames)],
+                [
+                    number(&mut self.buffer_ms),
+                    number(&mut self.throughput_bps),
+                    number(&mut self.dropped_frames),
+                    number(&mut self.bitrate_bps),
+                ],
             ),
-            PayloadKind::SessionEnd => (only(&mut self.reason), [0; 3]),
+            PayloadKind::SessionEnd => (only(&mut self.reason), [0; 4]),
+            PayloadKind::PlaybackRate => (Default::default(), [number(&mut self.rate_per_mille), 0, 0, 0]),
+            PayloadKind::Viewport => {
+                (Default::default(), [0, number(&mut self.width), number(&mut self.height), 0])
+            }
+            PayloadKind::PlayerState => {
+                let state = PlayerState::from_name(&text(&mut self.state)).map_or(0, |state| state as u64);
+                let numbers = [number(&mut self.bitrate_bps), number(&mut self.buffer_ms), state, 0];
+                (only(&mut self.code), numbers)
+            }
             _ => Default::default(),
         };
         match self.first_left() {
@@ -264,6 +292,9 @@ impl<'a> PayloadFields<'a> {
             ("throughput_bps", self.throughput_bps.is_some()),
             ("dropped_frames", self.dropped_frames.is_some()),
             ("reason", self.reason.is_some()),
+            ("autoplay", self.autoplay.is_some()),
+            ("rate_per_mille", self.rate_per_mille.is_some()),
+            ("state", self.state.is_some()),
         ]
         .into_iter()
         .find_map(|(name, left)| left.then_some(name))
@@ -291,14 +322,17 @@ pub fn to_json(batch: &proto::ViewEventBatch) -> String {
         &context.cdn,
         &context.protocol,
         &context.asset_id,
+        &context.series_id,
+        &context.city,
+        &context.asn,
+        &context.edge,
+        &context.codec,
+        &context.drm,
+        &context.plan,
+        &context.experiment_arm,
+        &context.stream_type,
     ];
-    let mut separator = "";
-    for (name, value) in CONTEXT_FIELDS.iter().zip(values) {
-        if !value.is_empty() {
-            let _ = write!(out, "{separator}\"{name}\":{}", quoted(value));
-            separator = ",";
-        }
-    }
+    write_texts(CONTEXT_FIELDS.iter().zip(values), &mut out);
     let _ = write!(out, "}},\"sent_at_ms\":{},\"events\":[", batch.sent_at_ms);
     for (index, event) in batch.events.iter().enumerate() {
         if index > 0 {
@@ -306,8 +340,24 @@ pub fn to_json(batch: &proto::ViewEventBatch) -> String {
         }
         write_event(event, &mut out);
     }
-    out.push_str("]}");
+    out.push(']');
+    if let Some(location) = &batch.location {
+        let values = [&location.country, &location.region, &location.city, &location.isp, &location.asn];
+        out.push_str(",\"location\":{");
+        write_texts(LOCATION_FIELDS.iter().zip(values), &mut out);
+        out.push('}');
+    }
+    out.push('}');
     out
+}
+
+/// The members of an object, those without a value left out.
+fn write_texts<'a>(members: impl Iterator<Item = (&'a &'static str, &'a String)>, out: &mut String) {
+    let mut separator = "";
+    for (name, value) in members.filter(|(_, value)| !value.is_empty()) {
+        let _ = write!(out, "{separator}\"{name}\":{}", quoted(value));
+        separator = ",";
+    }
 }
 
 fn quoted(text: &str) -> String {
@@ -330,7 +380,10 @@ fn write_event(event: &proto::ViewEvent, out: &mut String) {
             out.push('}');
             return;
         }
-        Some(Payload::PlayRequested(_)) => (PayloadKind::PlayRequested, String::new()),
+        Some(Payload::PlayRequested(p)) => {
+            let autoplay = if p.autoplay { "\"autoplay\":true" } else { "" };
+            (PayloadKind::PlayRequested, autoplay.to_owned())
+        }
         Some(Payload::FirstFrame(_)) => (PayloadKind::FirstFrame, String::new()),
         Some(Payload::RebufferStart(_)) => (PayloadKind::RebufferStart, String::new()),
         Some(Payload::RebufferEnd(_)) => (PayloadKind::RebufferEnd, String::new()),
@@ -359,13 +412,31 @@ fn write_event(event: &proto::ViewEvent, out: &mut String) {
         Some(Payload::Heartbeat(h)) => (
             PayloadKind::Heartbeat,
             format!(
-                "\"buffer_ms\":{},\"throughput_bps\":{},\"dropped_frames\":{}",
-                h.buffer_ms, h.throughput_bps, h.dropped_frames
+                "\"buffer_ms\":{},\"throughput_bps\":{},\"dropped_frames\":{},\"bitrate_bps\":{}",
+                h.buffer_ms, h.throughput_bps, h.dropped_frames, h.bitrate_bps
             ),
         ),
         Some(Payload::Background(_)) => (PayloadKind::Background, String::new()),
         Some(Payload::Foreground(_)) => (PayloadKind::Foreground, String::new()),
         Some(Payload::SessionEnd(s)) => (PayloadKind::SessionEnd, format!("\"reason\":{}", quoted(&s.reason))),
+        Some(Payload::AdBreakStart(_)) => (PayloadKind::AdBreakStart, String::new()),
+        Some(Payload::AdBreakEnd(_)) => (PayloadKind::AdBreakEnd, String::new()),
+        Some(Payload::PlaybackRate(r)) => {
+            (PayloadKind::PlaybackRate, format!("\"rate_per_mille\":{}", r.rate_per_mille))
+        }
+        Some(Payload::Viewport(v)) => {
+            (PayloadKind::Viewport, format!("\"width\":{},\"height\":{}", v.width, v.height))
+        }
+        Some(Payload::PlayerState(p)) => (
+            PayloadKind::PlayerState,
+            format!(
+                "\"state\":{},\"code\":{},\"bitrate_bps\":{},\"buffer_ms\":{}",
+                quoted(&p.state),
+                quoted(&p.code),
+                p.bitrate_bps,
+                p.buffer_ms
+            ),
+        ),
     };
     let _ = write!(out, ",\"{}\":{{{fields}}}}}", kind.name());
 }

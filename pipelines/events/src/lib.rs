@@ -20,7 +20,7 @@ pub use error_kind::ErrorKind;
 pub use flat_payload::FlatPayload;
 pub use interactions::{InteractionBatch, decode_interactions, interactions_to_json};
 pub use json::to_json;
-pub use view::{BatchView, CONTEXT_FIELDS, ContextView, EventView, PayloadKind, PayloadView, Text};
+pub use view::{BatchView, CONTEXT_FIELDS, ContextView, EventView, PayloadKind, PayloadView, PlayerState, Text};
 
 /// The longest identifier or code that is accepted, in bytes. Longer ones are refused by name, never cut.
 pub const MAX_ID_BYTES: usize = 256;

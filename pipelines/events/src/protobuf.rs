@@ -2,11 +2,16 @@
 //! hot path strings stay where they are, in the record. Unknown fields are skipped, as protobuf asks.
 
 use crate::decode::too_many_events;
-use crate::{BatchView, DecodeError, EventView, FlatPayload, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView, Text};
+use crate::view::LOCATION_FIELDS;
+use crate::{
+    BatchView, CONTEXT_FIELDS, DecodeError, EventView, FlatPayload, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView,
+    PlayerState, Text,
+};
 
 /// Decodes a batch; strings borrow from `bytes`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
     let mut batch = BatchView::default();
+    let mut location = None;
     let mut reader = Reader { rest: bytes };
     while let Some((number, value)) = reader.field().map_err(|p| DecodeError::new("batch", p))? {
         match (number, value) {
@@ -26,9 +31,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
                 let event = decode_event(event).map_err(|p| DecodeError::new(format!("events[{index}]"), p))?;
                 batch.events.push(event);
             }
-            (1..=3, _) => return Err(DecodeError::new("batch", WRONG_WIRE_TYPE)),
+            (4, Value::Bytes(bytes)) => location = Some(bytes),
+            (1..=4, _) => return Err(DecodeError::new("batch", WRONG_WIRE_TYPE)),
             _ => {}
         }
+    }
+    if let Some(location) = location {
+        decode_location(location, &mut batch).map_err(|p| DecodeError::new("location", p))?;
     }
     Ok(batch)
 }
@@ -38,8 +47,20 @@ const WRONG_WIRE_TYPE: &str = "has a field of the wrong protobuf wire type";
 fn decode_context<'a>(bytes: &'a [u8], batch: &mut BatchView<'a>) -> Result<(), &'static str> {
     let mut reader = Reader { rest: bytes };
     while let Some((number, value)) = reader.field()? {
-        if (1..=15).contains(&number) {
+        // The fields are numbered as CONTEXT_FIELDS lists them.
+        if (1..=CONTEXT_FIELDS.len() as u32).contains(&number) {
             *batch.context.field_mut(number as usize - 1) = value.text()?;
+        }
+    }
+    Ok(())
+}
+
+fn decode_location<'a>(bytes: &'a [u8], batch: &mut BatchView<'a>) -> Result<(), &'static str> {
+    batch.is_located = true;
+    let mut reader = Reader { rest: bytes };
+    while let Some((number, value)) = reader.field()? {
+        if let Some(name) = LOCATION_FIELDS.get((number as usize).wrapping_sub(1)) {
+            *batch.context.named_mut(name) = value.text()?;
         }
     }
     Ok(())
@@ -68,7 +89,7 @@ fn decode_event(bytes: &[u8]) -> Result<EventView<'_>, &'static str> {
 #[expect(clippy::match_same_arms, reason = "one line a payload, as in the contract")]
 fn decode_payload(kind: PayloadKind, bytes: &[u8]) -> Result<PayloadView<'_>, &'static str> {
     let mut reader = Reader { rest: bytes };
-    let mut payload = FlatPayload { kind, texts: [""; 3], numbers: [0; 3] };
+    let mut payload = FlatPayload { kind, texts: [""; 3], numbers: [0; 4] };
     let FlatPayload { texts, numbers, .. } = &mut payload;
     // Which protobuf field goes to which place: the layouts differ between the few payloads that have fields.
     while let Some((number, value)) = reader.field()? {
@@ -78,7 +99,14 @@ fn decode_payload(kind: PayloadKind, bytes: &[u8]) -> Result<PayloadView<'_>, &'
             (PayloadKind::Rendition, 5 | 6) => texts[number as usize - 4] = value.str()?,
             (PayloadKind::AdStart | PayloadKind::Error | PayloadKind::SessionEnd, 1) => texts[0] = value.str()?,
             (PayloadKind::Error, 2 | 3) => numbers[number as usize - 2] = value.varint()?,
-            (PayloadKind::Heartbeat, 1..=3) => numbers[number as usize - 1] = value.varint()?,
+            (PayloadKind::Heartbeat, 1..=4) => numbers[number as usize - 1] = value.varint()?,
+            (PayloadKind::PlayRequested | PayloadKind::PlaybackRate, 1) => numbers[0] = value.varint()?,
+            (PayloadKind::Viewport, 1 | 2) => numbers[number as usize] = value.varint()?,
+            (PayloadKind::PlayerState, 1) => {
+                numbers[2] = PlayerState::from_name(value.str()?).map_or(0, |state| state as u64);
+            }
+            (PayloadKind::PlayerState, 2) => texts[0] = value.str()?,
+            (PayloadKind::PlayerState, 3 | 4) => numbers[number as usize - 3] = value.varint()?,
             _ => {}
         }
     }
@@ -178,7 +206,7 @@ mod tests {
     fn payload() -> impl Strategy<Value = Option<Payload>> {
         prop_oneof![
             Just(None),
-            Just(Some(Payload::PlayRequested(proto::PlayRequested {}))),
+            Just(Some(Payload::PlayRequested(proto::PlayRequested { autoplay: true }))),
             Just(Some(Payload::FirstFrame(proto::FirstFrame {}))),
             Just(Some(Payload::SeekEnd(proto::SeekEnd {}))),
             (text(), any::<u64>(), any::<u32>(), any::<u32>(), text(), text()).prop_map(
@@ -195,9 +223,25 @@ mod tests {
             ),
             (text(), any::<bool>(), any::<bool>())
                 .prop_map(|(code, fatal, business)| Some(Payload::Error(proto::Error { code, fatal, business }))),
-            (any::<u32>(), any::<u64>(), any::<u32>()).prop_map(|(buffer_ms, throughput_bps, dropped_frames)| {
-                Some(Payload::Heartbeat(proto::Heartbeat { buffer_ms, throughput_bps, dropped_frames }))
-            }),
+            (any::<u32>(), any::<u64>(), any::<u32>(), any::<u64>()).prop_map(
+                |(buffer_ms, throughput_bps, dropped_frames, bitrate_bps)| {
+                    Some(Payload::Heartbeat(proto::Heartbeat {
+                        buffer_ms,
+                        throughput_bps,
+                        dropped_frames,
+                        bitrate_bps,
+                    }))
+                }
+            ),
+            any::<u32>()
+                .prop_map(|rate_per_mille| Some(Payload::PlaybackRate(proto::PlaybackRate { rate_per_mille }))),
+            (any::<u32>(), any::<u32>())
+                .prop_map(|(width, height)| Some(Payload::Viewport(proto::Viewport { width, height }))),
+            ("starting|playing|frying", text(), any::<u64>(), any::<u32>()).prop_map(
+                |(state, code, bitrate_bps, buffer_ms)| {
+                    Some(Payload::PlayerState(proto::PlayerState { state, code, bitrate_bps, buffer_ms }))
+                }
+            ),
             text().prop_map(|reason| Some(Payload::SessionEnd(proto::SessionEnd { reason }))),
         ]
     }
@@ -215,9 +259,19 @@ mod tests {
         let context = (text(), text(), text(), text()).prop_map(|(session_id, cdn, title_id, asset_id)| {
             proto::Context { session_id, cdn, title_id, asset_id, ..Default::default() }
         });
-        (context, any::<i64>(), prop::collection::vec(event, 0..5)).prop_map(|(context, sent_at_ms, events)| {
-            proto::ViewEventBatch { context: Some(context), sent_at_ms, events }
-        })
+        let location = prop::option::of((text(), text()).prop_map(|(country, asn)| proto::Location {
+            country,
+            asn,
+            ..Default::default()
+        }));
+        (context, any::<i64>(), prop::collection::vec(event, 0..5), location).prop_map(
+            |(context, sent_at_ms, events, location)| proto::ViewEventBatch {
+                context: Some(context),
+                sent_at_ms,
+                events,
+                location,
+            },
+        )
     }
 
     proptest! {
@@ -232,6 +286,8 @@ mod tests {
             let context = batch.context.unwrap_or_default();
             prop_assert_eq!(from_protobuf.context.session_id.as_ref(), context.session_id.as_str());
             prop_assert_eq!(from_protobuf.events.len(), batch.events.len());
+            prop_assert_eq!(from_protobuf.is_located, batch.location.is_some());
+            prop_assert_eq!(from_protobuf.context.asn.as_ref(), batch.location.map(|l| l.asn).unwrap_or_default());
             for (view, event) in from_protobuf.events.iter().zip(&batch.events) {
                 prop_assert_eq!(view.event_id.as_ref(), event.event_id.as_str());
                 prop_assert_eq!((view.sequence, view.event_time_ms), (event.sequence, event.event_time_ms));

@@ -15,6 +15,8 @@ pub struct BatchView<'a> {
     pub sent_at_ms: i64,
     /// The events as sent.
     pub events: Vec<EventView<'a>>,
+    /// A location came with the batch; the context holds it already.
+    pub is_located: bool,
 }
 
 /// The context of a batch; an empty text is an unknown value.
@@ -36,10 +38,19 @@ pub struct ContextView<'a> {
     pub cdn: Text<'a>,
     pub protocol: Text<'a>,
     pub asset_id: Text<'a>,
+    pub series_id: Text<'a>,
+    pub city: Text<'a>,
+    pub asn: Text<'a>,
+    pub edge: Text<'a>,
+    pub codec: Text<'a>,
+    pub drm: Text<'a>,
+    pub plan: Text<'a>,
+    pub experiment_arm: Text<'a>,
+    pub stream_type: Text<'a>,
 }
 
 /// The names of the context's fields, in the order of [`ContextView::fields`] and of their protobuf numbers.
-pub const CONTEXT_FIELDS: [&str; 15] = [
+pub const CONTEXT_FIELDS: [&str; 24] = [
     "session_id",
     "player_instance",
     "profile_id",
@@ -55,11 +66,23 @@ pub const CONTEXT_FIELDS: [&str; 15] = [
     "cdn",
     "protocol",
     "asset_id",
+    "series_id",
+    "city",
+    "asn",
+    "edge",
+    "codec",
+    "drm",
+    "plan",
+    "experiment_arm",
+    "stream_type",
 ];
+
+/// The fields of message `Location`, in the order of their protobuf numbers: what the collector knows better.
+pub(crate) const LOCATION_FIELDS: [&str; 5] = ["country", "region", "city", "isp", "asn"];
 
 impl<'a> ContextView<'a> {
     /// Every field in the order of [`CONTEXT_FIELDS`].
-    pub fn fields(&self) -> [&Text<'a>; 15] {
+    pub fn fields(&self) -> [&Text<'a>; 24] {
         [
             &self.session_id,
             &self.player_instance,
@@ -76,7 +99,22 @@ impl<'a> ContextView<'a> {
             &self.cdn,
             &self.protocol,
             &self.asset_id,
+            &self.series_id,
+            &self.city,
+            &self.asn,
+            &self.edge,
+            &self.codec,
+            &self.drm,
+            &self.plan,
+            &self.experiment_arm,
+            &self.stream_type,
         ]
+    }
+
+    /// The field with this name, one of [`CONTEXT_FIELDS`].
+    pub(crate) fn named_mut(&mut self, name: &str) -> &mut Text<'a> {
+        let index = CONTEXT_FIELDS.iter().position(|field| *field == name);
+        self.field_mut(index.expect("the decoders pass a name of CONTEXT_FIELDS"))
     }
 
     /// The field at `index` of [`CONTEXT_FIELDS`].
@@ -97,6 +135,15 @@ impl<'a> ContextView<'a> {
             12 => &mut self.cdn,
             13 => &mut self.protocol,
             14 => &mut self.asset_id,
+            15 => &mut self.series_id,
+            16 => &mut self.city,
+            17 => &mut self.asn,
+            18 => &mut self.edge,
+            19 => &mut self.codec,
+            20 => &mut self.drm,
+            21 => &mut self.plan,
+            22 => &mut self.experiment_arm,
+            23 => &mut self.stream_type,
             _ => unreachable!("the decoders pass an index of CONTEXT_FIELDS"),
         }
     }
@@ -121,7 +168,7 @@ pub struct EventView<'a> {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the wire contract, documented in the .proto file")]
 pub enum PayloadView<'a> {
-    PlayRequested,
+    PlayRequested { autoplay: bool },
     FirstFrame,
     RebufferStart,
     RebufferEnd,
@@ -133,10 +180,76 @@ pub enum PayloadView<'a> {
     AdStart { ad_id: Text<'a> },
     AdEnd,
     Error { code: Text<'a>, fatal: bool, business: bool },
-    Heartbeat { buffer_ms: u32, throughput_bps: u64, dropped_frames: u32 },
+    Heartbeat { buffer_ms: u32, throughput_bps: u64, dropped_frames: u32, bitrate_bps: u64 },
     Background,
     Foreground,
     SessionEnd { reason: Text<'a> },
+    AdBreakStart,
+    AdBreakEnd,
+    PlaybackRate { rate_per_mille: u32 },
+    Viewport { width: u32, height: u32 },
+    /// `state` is `None` when this version does not know it.
+    PlayerState { state: Option<PlayerState>, code: Text<'a>, bitrate_bps: u64, buffer_ms: u32 },
+}
+
+/// A state that a player reports of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are those of the wire contract, documented in docs/qoe.md")]
+pub enum PlayerState {
+    Preloading = 1,
+    Starting = 2,
+    Playing = 3,
+    Seeking = 4,
+    Rebuffering = 5,
+    Paused = 6,
+    Ended = 7,
+    Failed = 8,
+    Quit = 9,
+    /// A stall of unknown length has happened.
+    Stalled = 10,
+}
+
+impl PlayerState {
+    /// Every state, in the order of their numbers.
+    pub const ALL: [PlayerState; 10] = [
+        PlayerState::Preloading,
+        PlayerState::Starting,
+        PlayerState::Playing,
+        PlayerState::Seeking,
+        PlayerState::Rebuffering,
+        PlayerState::Paused,
+        PlayerState::Ended,
+        PlayerState::Failed,
+        PlayerState::Quit,
+        PlayerState::Stalled,
+    ];
+
+    /// The name on the wire and in the column `player_state` of table `events`.
+    pub fn name(self) -> &'static str {
+        match self {
+            PlayerState::Preloading => "preloading",
+            PlayerState::Starting => "starting",
+            PlayerState::Playing => "playing",
+            PlayerState::Seeking => "seeking",
+            PlayerState::Rebuffering => "rebuffering",
+            PlayerState::Paused => "paused",
+            PlayerState::Ended => "ended",
+            PlayerState::Failed => "failed",
+            PlayerState::Quit => "quit",
+            PlayerState::Stalled => "stalled",
+        }
+    }
+
+    /// The state with this name.
+    pub fn from_name(name: &str) -> Option<PlayerState> {
+        PlayerState::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// The state with this number, as [`FlatPayload`](crate::FlatPayload) keeps it.
+    pub(crate) fn from_number(number: u64) -> Option<PlayerState> {
+        PlayerState::ALL.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+    }
 }
 
 /// The kind of a payload: the wire's number and the name that tables and JSON use.
@@ -160,11 +273,16 @@ pub enum PayloadKind {
     Background = 23,
     Foreground = 24,
     SessionEnd = 25,
+    AdBreakStart = 26,
+    AdBreakEnd = 27,
+    PlaybackRate = 28,
+    Viewport = 29,
+    PlayerState = 30,
 }
 
 impl PayloadKind {
     /// Every kind, in the order of the wire's numbers.
-    pub const ALL: [PayloadKind; 16] = [
+    pub const ALL: [PayloadKind; 21] = [
         PayloadKind::PlayRequested,
         PayloadKind::FirstFrame,
         PayloadKind::RebufferStart,
@@ -181,6 +299,11 @@ impl PayloadKind {
         PayloadKind::Background,
         PayloadKind::Foreground,
         PayloadKind::SessionEnd,
+        PayloadKind::AdBreakStart,
+        PayloadKind::AdBreakEnd,
+        PayloadKind::PlaybackRate,
+        PayloadKind::Viewport,
+        PayloadKind::PlayerState,
     ];
 
     /// The name in JSON and in the column `type` of table `events`.
@@ -202,6 +325,11 @@ impl PayloadKind {
             PayloadKind::Background => "background",
             PayloadKind::Foreground => "foreground",
             PayloadKind::SessionEnd => "session_end",
+            PayloadKind::AdBreakStart => "ad_break_start",
+            PayloadKind::AdBreakEnd => "ad_break_end",
+            PayloadKind::PlaybackRate => "playback_rate",
+            PayloadKind::Viewport => "viewport",
+            PayloadKind::PlayerState => "player_state",
         }
     }
 
@@ -220,7 +348,7 @@ impl PayloadView<'_> {
     /// The kind of this payload.
     pub fn kind(&self) -> PayloadKind {
         match self {
-            PayloadView::PlayRequested => PayloadKind::PlayRequested,
+            PayloadView::PlayRequested { .. } => PayloadKind::PlayRequested,
             PayloadView::FirstFrame => PayloadKind::FirstFrame,
             PayloadView::RebufferStart => PayloadKind::RebufferStart,
             PayloadView::RebufferEnd => PayloadKind::RebufferEnd,
@@ -236,6 +364,34 @@ impl PayloadView<'_> {
             PayloadView::Background => PayloadKind::Background,
             PayloadView::Foreground => PayloadKind::Foreground,
             PayloadView::SessionEnd { .. } => PayloadKind::SessionEnd,
+            PayloadView::AdBreakStart => PayloadKind::AdBreakStart,
+            PayloadView::AdBreakEnd => PayloadKind::AdBreakEnd,
+            PayloadView::PlaybackRate { .. } => PayloadKind::PlaybackRate,
+            PayloadView::Viewport { .. } => PayloadKind::Viewport,
+            PayloadView::PlayerState { .. } => PayloadKind::PlayerState,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_states_are_found_by_name_and_number() {
+        for kind in PayloadKind::ALL {
+            assert_eq!(PayloadKind::from_name(kind.name()), Some(kind));
+            assert_eq!(PayloadKind::from_number(kind as u32), Some(kind));
+        }
+        for state in PlayerState::ALL {
+            assert_eq!(PlayerState::from_name(state.name()), Some(state));
+            assert_eq!(PlayerState::from_number(state as u64), Some(state));
+        }
+        assert_eq!(PlayerState::from_number(0), None);
+        let mut context = ContextView::default();
+        for (index, name) in CONTEXT_FIELDS.iter().enumerate() {
+            *context.field_mut(index) = Text::Borrowed(name);
+        }
+        assert_eq!(context.fields().map(Text::as_ref), CONTEXT_FIELDS);
     }
 }

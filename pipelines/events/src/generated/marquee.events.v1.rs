@@ -9,6 +9,23 @@ pub struct ViewEventBatch {
     pub sent_at_ms: i64,
     #[prost(message, repeated, tag = "3")]
     pub events: ::prost::alloc::vec::Vec<ViewEvent>,
+    /// Where the client's address lies; only the collector sets it, and it replaces what the context says of these fields.
+    #[prost(message, optional, tag = "4")]
+    pub location: ::core::option::Option<Location>,
+}
+/// Empty means unknown.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Location {
+    #[prost(string, tag = "1")]
+    pub country: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub region: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub city: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub isp: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub asn: ::prost::alloc::string::String,
 }
 /// One chunk of an import: many players' batches in one request (POST /v1/imports/{import}/chunks/{chunk}).
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -50,6 +67,28 @@ pub struct Context {
     pub protocol: ::prost::alloc::string::String,
     #[prost(string, tag = "15")]
     pub asset_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "16")]
+    pub series_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "17")]
+    pub city: ::prost::alloc::string::String,
+    /// Number of the autonomous system, decimal digits.
+    #[prost(string, tag = "18")]
+    pub asn: ::prost::alloc::string::String,
+    /// The CDN's server or site.
+    #[prost(string, tag = "19")]
+    pub edge: ::prost::alloc::string::String,
+    #[prost(string, tag = "20")]
+    pub codec: ::prost::alloc::string::String,
+    #[prost(string, tag = "21")]
+    pub drm: ::prost::alloc::string::String,
+    /// The viewer's subscription.
+    #[prost(string, tag = "22")]
+    pub plan: ::prost::alloc::string::String,
+    #[prost(string, tag = "23")]
+    pub experiment_arm: ::prost::alloc::string::String,
+    /// vod, live or low_latency_live.
+    #[prost(string, tag = "24")]
+    pub stream_type: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ViewEvent {
@@ -67,7 +106,7 @@ pub struct ViewEvent {
     pub media_time_ms: ::core::option::Option<i64>,
     #[prost(
         oneof = "view_event::Payload",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30"
     )]
     pub payload: ::core::option::Option<view_event::Payload>,
 }
@@ -107,10 +146,24 @@ pub mod view_event {
         Foreground(super::Foreground),
         #[prost(message, tag = "25")]
         SessionEnd(super::SessionEnd),
+        #[prost(message, tag = "26")]
+        AdBreakStart(super::AdBreakStart),
+        #[prost(message, tag = "27")]
+        AdBreakEnd(super::AdBreakEnd),
+        #[prost(message, tag = "28")]
+        PlaybackRate(super::PlaybackRate),
+        #[prost(message, tag = "29")]
+        Viewport(super::Viewport),
+        #[prost(message, tag = "30")]
+        PlayerState(super::PlayerState),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PlayRequested {}
+pub struct PlayRequested {
+    /// The title started by itself after another one.
+    #[prost(bool, tag = "1")]
+    pub autoplay: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FirstFrame {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -171,6 +224,9 @@ pub struct Heartbeat {
     pub throughput_bps: u64,
     #[prost(uint32, tag = "3")]
     pub dropped_frames: u32,
+    /// What plays now (bits per second); 0 when unknown.
+    #[prost(uint64, tag = "4")]
+    pub bitrate_bps: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Background {}
@@ -180,4 +236,41 @@ pub struct Foreground {}
 pub struct SessionEnd {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
+}
+/// A break of one or more ads begins.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdBreakStart {}
+/// The content goes on; ends an ad that is still open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdBreakEnd {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlaybackRate {
+    /// 1000 is normal speed.
+    #[prost(uint32, tag = "1")]
+    pub rate_per_mille: u32,
+}
+/// The picture's place on the screen, in device pixels.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Viewport {
+    #[prost(uint32, tag = "1")]
+    pub width: u32,
+    #[prost(uint32, tag = "2")]
+    pub height: u32,
+}
+/// The player is in this state now (CMCD's `sta`).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlayerState {
+    /// preloading, starting, playing, seeking, rebuffering, paused, ended, failed, quit; or stalled: a stall of unknown
+    /// length has happened.
+    #[prost(string, tag = "1")]
+    pub state: ::prost::alloc::string::String,
+    /// Of `failed`.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    /// What plays now (bits per second); 0 when unknown.
+    #[prost(uint64, tag = "3")]
+    pub bitrate_bps: u64,
+    /// Media buffered ahead of the playhead (ms).
+    #[prost(uint32, tag = "4")]
+    pub buffer_ms: u32,
 }
