@@ -14,8 +14,8 @@ use crate::flat_payload::put_together;
 use crate::proto::view_event::Payload;
 use crate::view::{CONTEXT_FIELDS, LOCATION_FIELDS};
 use crate::{
-    BatchView, ContextView, DecodeError, EventView, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView,
-    PlayerState, Text, proto,
+    BatchView, ContextView, DecodeError, EventView, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView, PlayerState, Text,
+    proto,
 };
 
 /// Decodes a batch; strings without escapes borrow from `bytes`.
@@ -259,9 +259,7 @@ impl<'a> PayloadFields<'a> {
             ),
             PayloadKind::SessionEnd => (only(&mut self.reason), [0; 4]),
             PayloadKind::PlaybackRate => (Default::default(), [number(&mut self.rate_per_mille), 0, 0, 0]),
-            PayloadKind::Viewport => {
-                (Default::default(), [0, number(&mut self.width), number(&mut self.height), 0])
-            }
+            PayloadKind::Viewport => (Default::default(), [0, number(&mut self.width), number(&mut self.height), 0]),
             PayloadKind::PlayerState => {
                 let state = PlayerState::from_name(&text(&mut self.state)).map_or(0, |state| state as u64);
                 let numbers = [number(&mut self.bitrate_bps), number(&mut self.buffer_ms), state, 0];
@@ -424,9 +422,7 @@ fn write_event(event: &proto::ViewEvent, out: &mut String) {
         Some(Payload::PlaybackRate(r)) => {
             (PayloadKind::PlaybackRate, format!("\"rate_per_mille\":{}", r.rate_per_mille))
         }
-        Some(Payload::Viewport(v)) => {
-            (PayloadKind::Viewport, format!("\"width\":{},\"height\":{}", v.width, v.height))
-        }
+        Some(Payload::Viewport(v)) => (PayloadKind::Viewport, format!("\"width\":{},\"height\":{}", v.width, v.height)),
         Some(Payload::PlayerState(p)) => (
             PayloadKind::PlayerState,
             format!(

@@ -233,8 +233,7 @@ mod tests {
                     }))
                 }
             ),
-            any::<u32>()
-                .prop_map(|rate_per_mille| Some(Payload::PlaybackRate(proto::PlaybackRate { rate_per_mille }))),
+            any::<u32>().prop_map(|rate_per_mille| Some(Payload::PlaybackRate(proto::PlaybackRate { rate_per_mille }))),
             (any::<u32>(), any::<u32>())
                 .prop_map(|(width, height)| Some(Payload::Viewport(proto::Viewport { width, height }))),
             ("starting|playing|frying", text(), any::<u64>(), any::<u32>()).prop_map(

@@ -171,7 +171,9 @@ pub struct EventView<'a> {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the wire contract, documented in the .proto file")]
 pub enum PayloadView<'a> {
-    PlayRequested { autoplay: bool },
+    PlayRequested {
+        autoplay: bool,
+    },
     FirstFrame,
     RebufferStart,
     RebufferEnd,
@@ -179,20 +181,50 @@ pub enum PayloadView<'a> {
     Resume,
     SeekStart,
     SeekEnd,
-    Rendition { representation_id: Text<'a>, bitrate_bps: u64, width: u32, height: u32, codec: Text<'a>, cdn: Text<'a> },
-    AdStart { ad_id: Text<'a> },
+    Rendition {
+        representation_id: Text<'a>,
+        bitrate_bps: u64,
+        width: u32,
+        height: u32,
+        codec: Text<'a>,
+        cdn: Text<'a>,
+    },
+    AdStart {
+        ad_id: Text<'a>,
+    },
     AdEnd,
-    Error { code: Text<'a>, fatal: bool, business: bool },
-    Heartbeat { buffer_ms: u32, throughput_bps: u64, dropped_frames: u32, bitrate_bps: u64 },
+    Error {
+        code: Text<'a>,
+        fatal: bool,
+        business: bool,
+    },
+    Heartbeat {
+        buffer_ms: u32,
+        throughput_bps: u64,
+        dropped_frames: u32,
+        bitrate_bps: u64,
+    },
     Background,
     Foreground,
-    SessionEnd { reason: Text<'a> },
+    SessionEnd {
+        reason: Text<'a>,
+    },
     AdBreakStart,
     AdBreakEnd,
-    PlaybackRate { rate_per_mille: u32 },
-    Viewport { width: u32, height: u32 },
+    PlaybackRate {
+        rate_per_mille: u32,
+    },
+    Viewport {
+        width: u32,
+        height: u32,
+    },
     /// `state` is `None` when this version does not know it.
-    PlayerState { state: Option<PlayerState>, code: Text<'a>, bitrate_bps: u64, buffer_ms: u32 },
+    PlayerState {
+        state: Option<PlayerState>,
+        code: Text<'a>,
+        bitrate_bps: u64,
+        buffer_ms: u32,
+    },
 }
 
 /// A state that a player reports of itself.

@@ -1,37 +1,72 @@
 //! The session fold: a session's events, each once and in sequence order, to a state-duration vector, counts and
-//! integrals.
+//! integrals. `docs/qoe.md` is the standard; this table is its short form, and each rule names its test.
 //!
 //! **Intervals.** The time between two consecutive events belongs to the state in which the first of them left the
-//! session. Nothing is assumed after the last event. Event time that steps back counts as zero.
+//! session. Nothing is assumed after the last event.
 //!
-//! **The state** follows from independent flags, the first row that applies:
+//! **The state** follows from independent flags, the first row that applies; in the background the same state goes to
+//! durations of its own:
 //!
-//! | # | flag | set by | cleared by | state |
-//! |---|---|---|---|---|
-//! | 1 | ended | session end, fatal error | – | none: nothing is counted any more |
-//! | 2 | background | background | foreground | `Background` |
-//! | 3 | paused | pause | resume | `Paused` (a pause inside a stall starts no second stall) |
-//! | 4 | not started, ad | ad start | ad end | `Ad` |
-//! | 5 | not started, requested | play requested | first frame | `Startup` |
-//! | 6 | not started, not requested | – | – | none |
-//! | 7 | seeking | seek start | seek end | `SeekWaiting` |
-//! | 8 | ad | ad start | ad end | `Ad` |
-//! | 9 | rebuffering | rebuffer start (not while seeking, not before the first frame) | rebuffer end, seek start | `Rebuffering` |
-//! | 10 | – | – | – | `Playing` |
+//! | # | flags | state |
+//! |---|---|---|
+//! | 1 | ended | none: nothing is counted any more |
+//! | 2 | paused | `Paused` |
+//! | 3 | not started, in an ad, rebuffering | `AdRebuffering` |
+//! | 4 | not started, in an ad | `Ad` |
+//! | 5 | not started, requested | `Startup` |
+//! | 6 | not started, not requested | none |
+//! | 7 | seeking | `SeekWaiting` |
+//! | 8 | in an ad, rebuffering | `AdRebuffering` |
+//! | 9 | in an ad | `Ad` |
+//! | 10 | rebuffering | `Rebuffering` |
+//! | 11 | – | `Playing` |
 //!
-//! **Rules**, with their source (CTA-2066; media3's `PlaybackStatsListener`):
-//! a stall is counted once, when the session first *is* in `Rebuffering` after a rebuffer start, however short;
-//! `startup_ms` is the time spent in `Startup` and missing when a seek, pause, background or error interrupted it or no
-//! play request was seen; the first fatal error decides the outcome; a silence longer than the session gap (5 min;
-//! 30 min while paused) is counted as no state at all; media time advances while playing by the difference of two
-//! consecutive playheads, at most [`MAX_PLAYBACK_RATE`] × real time, or by real time where a playhead is missing;
-//! a rendition switch is a change of representation id, not of bitrate.
+//! **Edge rules**, with their source and their test in `fold/tests`:
+//!
+//! | # | rule | source | test |
+//! |---|---|---|---|
+//! | 1 | a pause inside a stall starts no second stall | media3 | `pause_inside_a_rebuffer` |
+//! | 2 | seek, pause, background, error or long silence during startup: no `startup_ms` | media3 | `seek_during_startup`, `an_interrupted_startup_has_no_startup_time` |
+//! | 3 | waiting until the seek ends is no stall, a later one is | CTA-2066 | `rebuffer_after_a_seek` |
+//! | 4 | a seek ends a stall | media3 | `a_seek_ends_a_stall` |
+//! | 5 | ads before the content are not startup | Mux | `ad_before_the_content` |
+//! | 6 | the time between the ads of a break is ad | Mux | `ad_break_inside_the_content` |
+//! | 7 | rebuffering inside ads is apart; entering or leaving ads ends a stall | CTA-2066 | `ad_rebuffering_is_apart` |
+//! | 8 | ads after the content are not playing | CTA-2066 | `ad_after_the_content` |
+//! | 9 | the background is apart, by the state beneath; it interrupts startup | Bitmovin, media3 | `background_tab` |
+//! | 10 | a title that starts by itself is a session with `autoplay` | CTA-2066, media3 | `autoplay_to_the_next_title` |
+//! | 11 | live: playheads may be wall-clock times, a jump is not played | – | `live` |
+//! | 12 | an error that is not fatal ends nothing | CTA-2066 | `error_then_recovery` |
+//! | 13 | the first fatal error decides: before the first frame or after it | Conviva, Mux | `errors_before_and_after_the_first_frame` |
+//! | 14 | business errors are apart | Conviva, Mux | `technical_and_business_errors` |
+//! | 15 | an exit under 1 s is also a quick exit | Mux | `exit_before_start_under_and_over_one_second` |
+//! | 16 | two heartbeats with a moving playhead: whatever kept the session from playing has ended unseen | – | `missing_first_frame`, `a_rebuffer_that_never_ends` |
+//! | 17 | an inferred first frame has no startup time | – | `missing_first_frame` |
+//! | 18 | nothing is counted after the last event | Mux, Adobe close later | `missing_end` |
+//! | 19 | without play request: no attempt, outcome unknown | – | `missing_play_request` |
+//! | 20 | lost heartbeats change no duration; a silence longer than the gap is no state | Mux | `lost_heartbeats` |
+//! | 22 | a step back counts 0, and counting goes on from the new time | – | `clock_steps_back` |
+//! | 23 | a step forward beyond the gap is silence | – | `clock_steps_forward` |
+//! | 24 | durations are real time; media time follows the playhead, else the rate | CTA-2066 | `playback_rate` |
+//! | 26 | an unknown bitrate or size is in no average of it; a switch is a change of representation | CTA-2066 | `a_rendition_of_unknown_size` |
+//! | 27 | a stall without end lasts until the last event | Mux | `a_rebuffer_that_never_ends` |
+//! | 28 | a session of no length has no durations | – | `a_session_of_no_length` |
+//! | 29, 30 | minutes are UTC: midnight and daylight-saving split nothing else | – | `across_midnight`, `across_a_daylight_saving_change` |
+//! | 31 | nothing after the end counts | – | `nothing_counts_after_the_end` |
+//!
+//! Rules 21 (sequence gaps) and 25 (two players with one session id) are the playback job's.
+
+mod media;
+#[cfg(test)]
+mod tests;
+mod transition;
 
 use marquee_events::PayloadView;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::minutes::{Measure, MinuteSink, SLOTS_PER_MINUTE};
-use crate::startup_buckets::startup_bucket;
+use crate::outcome::{Outcome, SessionError};
 
 /// A session without events for this long is over (ms).
 pub const SESSION_GAP_MS: i64 = 5 * 60 * 1000;
@@ -39,8 +74,11 @@ pub const SESSION_GAP_MS: i64 = 5 * 60 * 1000;
 /// A paused session without events for this long is over (ms).
 pub const PAUSED_GAP_MS: i64 = 30 * 60 * 1000;
 
-/// Players offer at most 4 × playback; a faster playhead is a jump that no seek announced.
-pub const MAX_PLAYBACK_RATE: i64 = 4;
+/// An exit before start within this time of the play request is a quick one (ms; Mux gives it no score).
+pub const QUICK_EXIT_MS: i64 = 1000;
+
+/// Playheads of heartbeats closer than this prove nothing (ms).
+const MIN_EVIDENCE_MS: i64 = 1000;
 
 /// After this much silence a viewer no longer counts as concurrent (ms).
 const CONCURRENT_SILENCE_MS: i64 = 30_000;
@@ -62,11 +100,20 @@ pub enum State {
     SeekWaiting,
     Paused,
     Ad,
-    Background,
+    AdRebuffering,
 }
 
 impl State {
-    const COUNT: usize = 7;
+    /// Every state.
+    pub const ALL: [State; 7] = [
+        State::Startup,
+        State::Playing,
+        State::Rebuffering,
+        State::SeekWaiting,
+        State::Paused,
+        State::Ad,
+        State::AdRebuffering,
+    ];
 
     fn measure(self) -> Measure {
         match self {
@@ -76,51 +123,20 @@ impl State {
             State::SeekWaiting => Measure::SeekWaitingMs,
             State::Paused => Measure::PausedMs,
             State::Ad => Measure::AdMs,
-            State::Background => Measure::BackgroundMs,
+            State::AdRebuffering => Measure::AdRebufferMs,
         }
     }
-}
 
-/// How a session turned out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The first frame was shown and no fatal error followed.
-    Played,
-    /// A fatal error came before the first frame.
-    StartFailure,
-    /// The session is over without first frame and without fatal error.
-    ExitBeforeStart,
-    /// A fatal error came after the first frame.
-    PlaybackFailure,
-    /// Still open, no first frame yet.
-    Pending,
-    /// No play request was seen.
-    Unknown,
-}
-
-impl Outcome {
-    /// The value of column `outcome`.
-    pub fn name(self) -> &'static str {
+    /// The measure of the background's part that definitions of watched time ask for.
+    fn background_measure(self) -> Option<Measure> {
         match self {
-            Outcome::Played => "played",
-            Outcome::StartFailure => "start_failure",
-            Outcome::ExitBeforeStart => "exit_before_start",
-            Outcome::PlaybackFailure => "playback_failure",
-            Outcome::Pending => "pending",
-            Outcome::Unknown => "unknown",
+            State::Startup => Some(Measure::BackgroundStartupWaitingMs),
+            State::Playing => Some(Measure::BackgroundPlayingMs),
+            State::Rebuffering => Some(Measure::BackgroundRebufferMs),
+            State::SeekWaiting => Some(Measure::BackgroundSeekWaitingMs),
+            State::Paused | State::Ad | State::AdRebuffering => None,
         }
     }
-}
-
-/// The error that a session row shows: the first fatal one, else the first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionError {
-    /// The player's code.
-    pub code: String,
-    /// It ended playback.
-    pub fatal: bool,
-    /// It was a business error.
-    pub business: bool,
 }
 
 /// The accumulator of one session. Durations in ms.
@@ -134,17 +150,36 @@ pub struct SessionFold {
     pub last_time_ms: i64,
     /// Time of the first play request.
     pub requested_at_ms: Option<i64>,
+    /// The play request said that the title started by itself.
+    pub autoplay: bool,
     /// Startup time of an uninterrupted startup.
     pub startup_ms: Option<i64>,
-    durations_ms: [i64; State::COUNT],
+    /// The same until the first frame of an ad or of the content.
+    pub first_picture_ms: Option<i64>,
+    /// From the play request to the end event of a session that never started.
+    pub exit_after_ms: Option<i64>,
+    durations_ms: [i64; State::ALL.len()],
+    background_ms: [i64; State::ALL.len()],
     /// Time that no state explains: silences longer than the gap.
     pub silent_ms: i64,
-    /// Stalls.
+    /// Stalls in the foreground.
     pub rebuffer_count: u32,
+    /// Stalls in the background.
+    pub background_rebuffer_count: u32,
+    /// Stalls inside ads.
+    pub ad_rebuffer_count: u32,
     /// Seeks.
     pub seek_count: u32,
+    /// Pauses.
+    pub pause_count: u32,
+    /// Ads.
+    pub ad_count: u32,
     /// Changes of the representation.
     pub rendition_switch_count: u32,
+    /// Errors that were not fatal.
+    pub error_count: u32,
+    /// Times that two heartbeats showed playing where an event is missing.
+    pub inferred_count: u32,
     /// Media time played.
     pub media_ms: i64,
     /// Media time played at a known bitrate.
@@ -155,20 +190,24 @@ pub struct SessionFold {
     pub height_media_ms: i64,
     /// Picture height × media time (px · ms).
     pub height_px_ms: i64,
+    /// Media time played at a known picture size in a known viewport.
+    pub upscale_media_ms: i64,
+    /// Upscale × media time (‰ · ms).
+    pub upscale_per_mille_ms: i64,
+    /// The largest upscale in which media was played (‰).
+    pub max_upscale_per_mille: u32,
     /// Dropped frames, as the heartbeats say.
     pub dropped_frames: u64,
     /// The error to show.
     pub error: Option<SessionError>,
     /// Reason of the session end event.
-    pub end_reason: Option<String>,
+    pub end_reason: Option<SmolStr>,
+    /// Event time of the last event, whether the clock had stepped back or not.
+    previous_time_ms: i64,
     last_media_ms: Option<i64>,
     stall_started_at_ms: i64,
-    bitrate_bps: u64,
-    height_px: u32,
-    /// FNV-1a of the representation id; 0 before the first one.
-    representation: u64,
+    rendition: media::Rendition,
     flags: Flags,
-    exit_counted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -178,33 +217,53 @@ struct Flags {
     background: bool,
     paused: bool,
     ad: bool,
+    ad_break: bool,
     started: bool,
     seeking: bool,
     rebuffering: bool,
     stall_counted: bool,
     startup_interrupted: bool,
+    /// The last event was a heartbeat.
+    heartbeat: bool,
+    /// What a closed session adds has been added.
+    close_counted: bool,
+}
+
+impl Flags {
+    fn in_ad(self) -> bool {
+        self.ad || self.ad_break
+    }
 }
 
 impl SessionFold {
-    /// The state that the next interval belongs to; `None` when it belongs to none.
+    /// The state that the next interval belongs to, whether in the background or not; `None` when it belongs to none.
     pub fn state(&self) -> Option<State> {
         let f = self.flags;
         match () {
             () if f.ended => None,
-            () if f.background => Some(State::Background),
             () if f.paused => Some(State::Paused),
-            () if !f.started && f.ad => Some(State::Ad),
-            () if !f.started => self.requested_at_ms.map(|_| State::Startup),
-            () if f.seeking => Some(State::SeekWaiting),
-            () if f.ad => Some(State::Ad),
+            () if !f.started && !f.in_ad() => self.requested_at_ms.map(|_| State::Startup),
+            () if f.started && f.seeking => Some(State::SeekWaiting),
+            () if f.in_ad() && f.rebuffering => Some(State::AdRebuffering),
+            () if f.in_ad() => Some(State::Ad),
             () if f.rebuffering => Some(State::Rebuffering),
             () => Some(State::Playing),
         }
     }
 
-    /// Time spent in a state (ms).
+    /// Time spent in a state in the foreground (ms).
     pub fn duration_ms(&self, state: State) -> i64 {
         self.durations_ms[state as usize]
+    }
+
+    /// Time spent in a state in the background (ms).
+    pub fn background_duration_ms(&self, state: State) -> i64 {
+        self.background_ms[state as usize]
+    }
+
+    /// Time spent in the background (ms).
+    pub fn background_total_ms(&self) -> i64 {
+        self.background_ms.iter().sum()
     }
 
     /// Whether an event ended the session.
@@ -215,16 +274,6 @@ impl SessionFold {
     /// How long without events until the session is over (ms).
     pub fn gap_ms(&self) -> i64 {
         if self.flags.paused { PAUSED_GAP_MS } else { SESSION_GAP_MS }
-    }
-
-    /// Σ bitrate × media time ÷ Σ media time (kbit/s); `None` when nothing was played at a known bitrate.
-    pub fn avg_bitrate_kbps(&self) -> Option<f64> {
-        (self.bitrate_media_ms > 0).then(|| self.bitrate_bit_ms as f64 / self.bitrate_media_ms as f64 / 1000.0)
-    }
-
-    /// Σ height × media time ÷ Σ media time (px); `None` when nothing was played at a known height.
-    pub fn avg_height_px(&self) -> Option<f64> {
-        (self.height_media_ms > 0).then(|| self.height_px_ms as f64 / self.height_media_ms as f64)
     }
 
     /// How the session turned out; `closed` says that no more events are waited for.
@@ -251,30 +300,50 @@ impl SessionFold {
         if self.event_count == 0 {
             self.started_at_ms = time_ms;
             self.last_time_ms = time_ms;
+            self.previous_time_ms = time_ms;
         }
         self.event_count += 1;
-        self.pass_interval(time_ms, media_time_ms, minutes);
-        self.last_time_ms = self.last_time_ms.max(time_ms);
-        self.last_media_ms = media_time_ms;
+        let heartbeat = matches!(payload, PayloadView::Heartbeat { .. });
         if !self.flags.ended {
+            if heartbeat && self.flags.heartbeat {
+                self.infer_playing(time_ms, media_time_ms, minutes);
+            }
+            self.pass_interval(time_ms, media_time_ms, minutes);
             self.transition(time_ms, payload, minutes);
             self.count_stall(time_ms, minutes);
         }
+        self.flags.heartbeat = heartbeat;
+        self.previous_time_ms = time_ms;
+        self.last_time_ms = self.last_time_ms.max(time_ms);
+        self.last_media_ms = media_time_ms;
     }
 
     /// No more events are waited for. Undone by [`reopen`](Self::reopen).
     pub fn close(&mut self, minutes: &mut impl MinuteSink) {
-        if self.outcome(true) == Outcome::ExitBeforeStart && !self.exit_counted {
-            self.exit_counted = true;
-            self.add_at_request(Measure::ExitsBeforeStart, 1, minutes);
+        if !self.flags.close_counted {
+            self.flags.close_counted = true;
+            self.count_close(1, minutes);
         }
     }
 
     /// An event came after all.
     pub fn reopen(&mut self, minutes: &mut impl MinuteSink) {
-        if self.exit_counted {
-            self.exit_counted = false;
-            self.add_at_request(Measure::ExitsBeforeStart, -1, minutes);
+        if self.flags.close_counted {
+            self.flags.close_counted = false;
+            self.count_close(-1, minutes);
+        }
+    }
+
+    fn count_close(&self, count: i64, minutes: &mut impl MinuteSink) {
+        match self.outcome(true) {
+            Outcome::ExitBeforeStart => {
+                self.add_at_request(Measure::ExitsBeforeStart, count, minutes);
+                if self.exit_after_ms.is_some_and(|ms| ms < QUICK_EXIT_MS) {
+                    self.add_at_request(Measure::QuickExits, count, minutes);
+                }
+            }
+            Outcome::Played | Outcome::PlaybackFailure => self.add_at_request(Measure::EndedPlays, count, minutes),
+            Outcome::StartFailure | Outcome::Pending | Outcome::Unknown => {}
         }
     }
 
@@ -284,8 +353,34 @@ impl SessionFold {
         }
     }
 
+    /// Rule 16. The playhead of a player that waits or is paused stands still: one that moved at a playing speed says
+    /// that the event that ended the waiting is missing.
+    fn infer_playing(&mut self, time_ms: i64, media_time_ms: Option<i64>, minutes: &mut impl MinuteSink) {
+        let f = self.flags;
+        if f.in_ad() || (f.started && !f.paused && !f.seeking && !f.rebuffering) {
+            return;
+        }
+        let (Some(last_ms), Some(now_ms)) = (self.last_media_ms, media_time_ms) else { return };
+        let length_ms = time_ms - self.previous_time_ms;
+        let advance_ms = now_ms.saturating_sub(last_ms);
+        let is_playing = (MIN_EVIDENCE_MS..=self.gap_ms()).contains(&length_ms)
+            && 2 * advance_ms >= length_ms
+            && advance_ms <= media::MAX_JUMP_RATE * length_ms;
+        if !is_playing {
+            return;
+        }
+        self.inferred_count += 1;
+        self.flags.paused = false;
+        self.flags.seeking = false;
+        self.flags.rebuffering = false;
+        if !f.started {
+            self.flags.startup_interrupted = true;
+            self.first_frame(minutes);
+        }
+    }
+
     fn pass_interval(&mut self, to_ms: i64, media_time_ms: Option<i64>, minutes: &mut impl MinuteSink) {
-        let from_ms = self.last_time_ms;
+        let from_ms = self.previous_time_ms;
         let length_ms = to_ms - from_ms;
         let Some(state) = self.state() else { return };
         if length_ms <= 0 {
@@ -296,9 +391,21 @@ impl SessionFold {
             self.flags.startup_interrupted |= state == State::Startup;
             return;
         }
-        self.durations_ms[state as usize] += length_ms;
-        split_minutes(from_ms, to_ms, |minute, part_ms| minutes.add(minute, state.measure() as usize, part_ms));
-        if matches!(state, State::Playing | State::Rebuffering) {
+        let background = self.flags.background;
+        let (durations, measure) = if background {
+            (&mut self.background_ms, Measure::BackgroundMs)
+        } else {
+            (&mut self.durations_ms, state.measure())
+        };
+        durations[state as usize] += length_ms;
+        let beneath = state.background_measure().filter(|_| background);
+        split_minutes(from_ms, to_ms, |minute, part_ms| {
+            minutes.add(minute, measure as usize, part_ms);
+            if let Some(beneath) = beneath {
+                minutes.add(minute, beneath as usize, part_ms);
+            }
+        });
+        if !background && matches!(state, State::Playing | State::Rebuffering) {
             self.sample_concurrency(state, from_ms, to_ms, minutes);
         }
         if state == State::Playing {
@@ -318,147 +425,6 @@ impl SessionFold {
             slot += 1;
         }
     }
-
-    /// Media time is counted in the minute in which its interval began: it cannot be split exactly.
-    fn advance_media(
-        &mut self,
-        from_ms: i64,
-        length_ms: i64,
-        media_time_ms: Option<i64>,
-        minutes: &mut impl MinuteSink,
-    ) {
-        let advance_ms = match (self.last_media_ms, media_time_ms) {
-            (Some(last), Some(now)) => now.saturating_sub(last).clamp(0, length_ms * MAX_PLAYBACK_RATE),
-            _ => length_ms,
-        };
-        if advance_ms == 0 {
-            return;
-        }
-        let minute = from_ms.div_euclid(MINUTE_MS);
-        self.media_ms += advance_ms;
-        minutes.add(minute, Measure::MediaMs as usize, advance_ms);
-        if self.bitrate_bps > 0 {
-            let bit_ms = self.bitrate_bps as i64 * advance_ms;
-            self.bitrate_media_ms += advance_ms;
-            self.bitrate_bit_ms += bit_ms;
-            minutes.add(minute, Measure::BitrateMediaMs as usize, advance_ms);
-            minutes.add(minute, Measure::BitrateBitMs as usize, bit_ms);
-        }
-        if self.height_px > 0 {
-            self.height_media_ms += advance_ms;
-            self.height_px_ms += i64::from(self.height_px) * advance_ms;
-        }
-    }
-
-    fn transition(&mut self, time_ms: i64, payload: &PayloadView<'_>, minutes: &mut impl MinuteSink) {
-        let minute = time_ms.div_euclid(MINUTE_MS);
-        match payload {
-            PayloadView::PlayRequested => {
-                if self.requested_at_ms.is_none() {
-                    self.requested_at_ms = Some(time_ms);
-                    // A play request after the first frame starts nothing: its startup was not seen.
-                    self.flags.startup_interrupted |= self.flags.started;
-                    minutes.add(minute, Measure::Attempts as usize, 1);
-                }
-            }
-            PayloadView::FirstFrame => self.first_frame(minutes),
-            PayloadView::RebufferStart => {
-                if self.flags.started && !self.flags.seeking && !self.flags.rebuffering {
-                    self.flags.rebuffering = true;
-                    self.flags.stall_counted = false;
-                }
-            }
-            PayloadView::RebufferEnd => self.flags.rebuffering = false,
-            PayloadView::Pause => {
-                self.flags.paused = true;
-                self.interrupt_startup();
-            }
-            PayloadView::Resume => self.flags.paused = false,
-            PayloadView::SeekStart => {
-                self.flags.seeking = true;
-                self.flags.rebuffering = false;
-                self.seek_count += 1;
-                minutes.add(minute, Measure::SeekCount as usize, 1);
-                self.interrupt_startup();
-            }
-            PayloadView::SeekEnd => self.flags.seeking = false,
-            PayloadView::Rendition { representation_id, bitrate_bps, height, .. } => {
-                let representation = fnv1a(representation_id);
-                if self.representation != 0 && self.representation != representation {
-                    self.rendition_switch_count += 1;
-                    minutes.add(minute, Measure::RenditionSwitchCount as usize, 1);
-                }
-                self.representation = representation;
-                self.bitrate_bps = *bitrate_bps;
-                self.height_px = *height;
-            }
-            PayloadView::AdStart { .. } => self.flags.ad = true,
-            PayloadView::AdEnd => self.flags.ad = false,
-            PayloadView::Error { code, fatal, business } => {
-                self.error(minute, code, *fatal, *business, minutes);
-            }
-            PayloadView::Heartbeat { dropped_frames, .. } => self.dropped_frames += u64::from(*dropped_frames),
-            PayloadView::Background => {
-                self.flags.background = true;
-                self.interrupt_startup();
-            }
-            PayloadView::Foreground => self.flags.background = false,
-            PayloadView::SessionEnd { reason } => {
-                self.flags.ended = true;
-                self.end_reason = Some(reason.clone().into_owned());
-            }
-        }
-    }
-
-    fn interrupt_startup(&mut self) {
-        if !self.flags.started && self.requested_at_ms.is_some() {
-            self.flags.startup_interrupted = true;
-        }
-    }
-
-    fn first_frame(&mut self, minutes: &mut impl MinuteSink) {
-        if self.flags.started {
-            return;
-        }
-        self.flags.started = true;
-        let Some(requested_at_ms) = self.requested_at_ms else { return };
-        self.add_at_request(Measure::Starts, 1, minutes);
-        if self.flags.startup_interrupted {
-            return;
-        }
-        let startup_ms = self.duration_ms(State::Startup);
-        self.startup_ms = Some(startup_ms);
-        self.add_at_request(Measure::Startups, 1, minutes);
-        self.add_at_request(Measure::StartupMs, startup_ms, minutes);
-        minutes.add_startup_bucket(requested_at_ms.div_euclid(MINUTE_MS), startup_bucket(startup_ms), 1);
-    }
-
-    fn error(&mut self, minute: i64, code: &str, fatal: bool, business: bool, minutes: &mut impl MinuteSink) {
-        self.interrupt_startup();
-        if fatal || self.error.is_none() {
-            self.error = Some(SessionError { code: code.to_owned(), fatal, business });
-        }
-        if !fatal {
-            return;
-        }
-        self.flags.ended = true;
-        if self.flags.started && self.requested_at_ms.is_some() {
-            let measure = if business { Measure::PlaybackFailuresBusiness } else { Measure::PlaybackFailures };
-            minutes.add(minute, measure as usize, 1);
-        } else {
-            let measure = if business { Measure::StartFailuresBusiness } else { Measure::StartFailures };
-            self.add_at_request(measure, 1, minutes);
-        }
-    }
-
-    fn count_stall(&mut self, time_ms: i64, minutes: &mut impl MinuteSink) {
-        if self.flags.rebuffering && !self.flags.stall_counted && self.state() == Some(State::Rebuffering) {
-            self.flags.stall_counted = true;
-            self.stall_started_at_ms = time_ms;
-            self.rebuffer_count += 1;
-            minutes.add(time_ms.div_euclid(MINUTE_MS), Measure::RebufferCount as usize, 1);
-        }
-    }
 }
 
 /// Calls `part` with every minute that `[from_ms, to_ms)` touches and the ms it has there.
@@ -471,12 +437,3 @@ fn split_minutes(from_ms: i64, to_ms: i64, mut part: impl FnMut(i64, i64)) {
         at_ms = end_ms;
     }
 }
-
-/// FNV-1a, 64 bits (public domain, Fowler/Noll/Vo); never 0.
-fn fnv1a(text: &str) -> u64 {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    hash.max(1)
-}
-
-#[cfg(test)]
-mod tests;

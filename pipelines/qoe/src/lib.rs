@@ -5,8 +5,10 @@
 
 pub mod fold;
 mod minutes;
+mod outcome;
 mod startup_buckets;
 
-pub use fold::{Outcome, SessionError, SessionFold, State};
+pub use fold::{SessionFold, State};
 pub use minutes::{Measure, Measures, MinuteSink, NoMinutes, Retract, SLOTS_PER_MINUTE};
+pub use outcome::{Outcome, SessionError};
 pub use startup_buckets::{startup_bucket, startup_bucket_upper_ms};

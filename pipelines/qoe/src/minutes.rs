@@ -12,11 +12,17 @@ pub const SLOTS_PER_MINUTE: usize = 12;
 pub enum Measure {
     /// Play requests, in the minute of the request.
     Attempts,
+    /// Of these, titles that started by themselves.
+    AutoplayAttempts,
     /// Uninterrupted startups, in the minute of the request.
     Startups,
     /// Sum of `startup_ms` of these startups, in the minute of the request.
     StartupMs,
-    /// Sessions that showed a first frame, in the minute of the request.
+    /// Uninterrupted startups until a first frame of ad or content, in the minute of the request.
+    FirstPictures,
+    /// Sum of `first_picture_ms` of these, in the minute of the request.
+    FirstPictureMs,
+    /// Sessions with play request and first frame, in the minute of the request.
     Starts,
     /// Fatal technical errors before the first frame, in the minute of the request.
     StartFailures,
@@ -24,6 +30,10 @@ pub enum Measure {
     StartFailuresBusiness,
     /// Closed without first frame and without fatal error, in the minute of the request.
     ExitsBeforeStart,
+    /// Of these, known to have ended within 1 s.
+    QuickExits,
+    /// Closed sessions with play request and first frame, in the minute of the request.
+    EndedPlays,
     /// Fatal technical errors after the first frame, in the minute of the error.
     PlaybackFailures,
     /// Fatal business errors after the first frame, in the minute of the error.
@@ -40,20 +50,44 @@ pub enum Measure {
     PausedMs,
     /// Time in ads.
     AdMs,
-    /// Time in the background.
+    /// Time rebuffering inside ads.
+    AdRebufferMs,
+    /// Time in the background, whatever the state.
     BackgroundMs,
-    /// Stalls, in the minute of their start.
+    /// Of it, between play request and first frame.
+    BackgroundStartupWaitingMs,
+    /// Of it, playing.
+    BackgroundPlayingMs,
+    /// Of it, rebuffering.
+    BackgroundRebufferMs,
+    /// Of it, waiting after a seek.
+    BackgroundSeekWaitingMs,
+    /// Stalls in the foreground, in the minute of their start.
     RebufferCount,
+    /// Stalls in the background, in the minute of their start.
+    BackgroundRebufferCount,
+    /// Stalls inside ads, in the minute of their start.
+    AdRebufferCount,
     /// Seeks, in the minute of their start.
     SeekCount,
     /// Changes of the representation, in their minute.
     RenditionSwitchCount,
+    /// Errors that were not fatal, in their minute.
+    ErrorCount,
     /// Media time played.
     MediaMs,
     /// Media time played at a known bitrate.
     BitrateMediaMs,
     /// Bitrate × media time (bit/s · ms).
     BitrateBitMs,
+    /// Media time played at a known picture height.
+    HeightMediaMs,
+    /// Picture height × media time (px · ms).
+    HeightPxMs,
+    /// Media time played at a known picture size in a known viewport.
+    UpscaleMediaMs,
+    /// Upscale × media time (‰ · ms).
+    UpscalePerMilleMs,
     /// Viewers at the start of the first 5 s slot of the minute; eleven more follow.
     Concurrent00,
 }
@@ -65,12 +99,17 @@ impl Measure {
     /// The column names, by index.
     pub const NAMES: [&'static str; Measure::COUNT] = [
         "attempts",
+        "autoplay_attempts",
         "startups",
         "startup_ms",
+        "first_pictures",
+        "first_picture_ms",
         "starts",
         "start_failures",
         "start_failures_business",
         "exits_before_start",
+        "quick_exits",
+        "ended_plays",
         "playback_failures",
         "playback_failures_business",
         "startup_waiting_ms",
@@ -79,13 +118,25 @@ impl Measure {
         "seek_waiting_ms",
         "paused_ms",
         "ad_ms",
+        "ad_rebuffer_ms",
         "background_ms",
+        "background_startup_waiting_ms",
+        "background_playing_ms",
+        "background_rebuffer_ms",
+        "background_seek_waiting_ms",
         "rebuffer_count",
+        "background_rebuffer_count",
+        "ad_rebuffer_count",
         "seek_count",
         "rendition_switch_count",
+        "error_count",
         "media_ms",
         "bitrate_media_ms",
         "bitrate_bit_ms",
+        "height_media_ms",
+        "height_px_ms",
+        "upscale_media_ms",
+        "upscale_per_mille_ms",
         "concurrent_00",
         "concurrent_05",
         "concurrent_10",

@@ -1,0 +1,147 @@
+//! Ends, errors and outcomes.
+
+use super::*;
+
+#[test]
+fn outcomes() {
+    let outcome = |events: &[(i64, P<'static>)], closed| fold(events).0.outcome(closed);
+    assert_eq!(outcome(&[(0, REQUEST)], false), Outcome::Pending);
+    assert_eq!(outcome(&[(0, REQUEST)], true), Outcome::ExitBeforeStart);
+    assert_eq!(outcome(&[(0, REQUEST), (1, error("x", true, false))], true), Outcome::StartFailure);
+    assert_eq!(outcome(&[(0, REQUEST), (1, P::FirstFrame)], false), Outcome::Played);
+    assert_eq!(outcome(&[(0, HEARTBEAT)], true), Outcome::Unknown);
+    let names = ["played", "start_failure", "exit_before_start", "playback_failure", "pending", "unknown"];
+    let all = [
+        Outcome::Played,
+        Outcome::StartFailure,
+        Outcome::ExitBeforeStart,
+        Outcome::PlaybackFailure,
+        Outcome::Pending,
+        Outcome::Unknown,
+    ];
+    assert_eq!(all.map(Outcome::name), names);
+}
+
+#[test]
+fn error_then_recovery() {
+    let (session, minutes) = check(
+        &[
+            (0, REQUEST),
+            (1, P::FirstFrame),
+            (2, error("first", false, false)),
+            (3, error("second", false, true)),
+            (9, end()),
+        ],
+        [1, 8, 0, 0, 0, 0, 0],
+    );
+    let shown = session.error.clone().expect("the first one is shown");
+    assert_eq!((shown.code.as_str(), shown.fatal, shown.business), ("first", false, false));
+    assert_eq!((session.error_count, session.outcome(true)), (2, Outcome::Played));
+    assert_eq!(minutes.total(Measure::PlaybackFailures) + minutes.total(Measure::StartFailures), 0);
+}
+
+#[test]
+fn errors_before_and_after_the_first_frame() {
+    // Before: counted in the minute of the request.
+    let (session, minutes) = check(&[(50, REQUEST), (70, error("hard", true, false))], [20, 0, 0, 0, 0, 0, 0]);
+    assert_eq!((session.outcome(true), session.error_count), (Outcome::StartFailure, 0));
+    assert_eq!((minutes.at(0, Measure::StartFailures), minutes.total(Measure::PlaybackFailures)), (1, 0));
+    // After: in the minute of the error; the first fatal one decides, and ends the session.
+    let (session, minutes) = check(
+        &[
+            (50, REQUEST),
+            (51, P::FirstFrame),
+            (52, error("soft", false, false)),
+            (70, error("hard", true, false)),
+            (71, error("later", true, true)),
+            (80, HEARTBEAT),
+        ],
+        [1, 19, 0, 0, 0, 0, 0],
+    );
+    assert_eq!(session.error.as_ref().map(|e| e.code.as_str()), Some("hard"));
+    assert_eq!((session.outcome(true), session.event_count), (Outcome::PlaybackFailure, 6));
+    assert_eq!((minutes.at(1, Measure::PlaybackFailures), minutes.total(Measure::PlaybackFailures)), (1, 1));
+    assert_eq!(minutes.total(Measure::StartFailures) + minutes.total(Measure::PlaybackFailuresBusiness), 0);
+}
+
+#[test]
+fn technical_and_business_errors() {
+    let measures = [
+        Measure::StartFailures,
+        Measure::StartFailuresBusiness,
+        Measure::PlaybackFailures,
+        Measure::PlaybackFailuresBusiness,
+    ];
+    for (started, business, expected) in [
+        (false, false, [1, 0, 0, 0]),
+        (false, true, [0, 1, 0, 0]),
+        (true, false, [0, 0, 1, 0]),
+        (true, true, [0, 0, 0, 1]),
+    ] {
+        let first_frame = if started { P::FirstFrame } else { HEARTBEAT };
+        let (session, minutes) = fold(&[(0, REQUEST), (1, first_frame), (2, error("E", true, business))]);
+        assert_eq!(measures.map(|measure| minutes.total(measure)), expected);
+        assert_eq!(session.error.map(|e| (e.fatal, e.business)), Some((true, business)));
+    }
+}
+
+#[test]
+fn missing_end() {
+    let (mut session, mut minutes) =
+        check(&[(0, REQUEST), (1, P::FirstFrame), (11, HEARTBEAT)], [1, 10, 0, 0, 0, 0, 0]);
+    assert!(!session.has_ended());
+    session.close(&mut minutes);
+    assert_eq!((session.outcome(true), session.end_reason.clone()), (Outcome::Played, None));
+    assert_eq!(session.duration_ms(State::Playing), 10_000, "nothing is assumed after the last event");
+    assert_eq!(minutes.total(Measure::EndedPlays), 1);
+}
+
+#[test]
+fn nothing_counts_after_the_end() {
+    for last in [end(), error("E", true, false), state(S::Quit)] {
+        let (session, minutes) = fold(&[
+            (0, REQUEST),
+            (1, P::FirstFrame),
+            (9, last.clone()),
+            (10, P::RebufferStart),
+            (20, P::RebufferEnd),
+            (21, error("late", true, false)),
+            (22, rendition("late", 1, 1, 1)),
+            (30, P::SessionEnd { reason: "late".into() }),
+        ]);
+        assert!(session.has_ended());
+        assert_eq!((session.duration_ms(State::Playing), session.rebuffer_count), (8000, 0), "{last:?}");
+        assert_eq!((session.event_count, session.last_time_ms), (8, 30_000));
+        assert_eq!(minutes.total(Measure::PlaybackFailures), i64::from(session.error.is_some()));
+        assert_ne!(session.end_reason.as_deref(), Some("late"));
+    }
+}
+
+#[test]
+fn closing_and_reopening_counts_once() {
+    let (mut session, mut minutes) = fold(&[(30, REQUEST), (31, end())]);
+    for _ in 0..2 {
+        session.close(&mut minutes);
+        session.close(&mut minutes);
+        assert_eq!(minutes.total(Measure::ExitsBeforeStart), 1);
+        session.reopen(&mut minutes);
+        session.reopen(&mut minutes);
+        assert_eq!((minutes.total(Measure::ExitsBeforeStart), minutes.total(Measure::QuickExits)), (0, 0));
+    }
+    // An exit that turns out to be a play after all.
+    let (mut session, mut minutes) = fold(&[(30, REQUEST)]);
+    session.close(&mut minutes);
+    session.reopen(&mut minutes);
+    session.apply(40_000, None, &P::FirstFrame, &mut minutes);
+    session.close(&mut minutes);
+    assert_eq!((minutes.total(Measure::ExitsBeforeStart), minutes.total(Measure::EndedPlays)), (0, 1));
+    assert_eq!(session.outcome(true), Outcome::Played);
+    // A failure is no exit and, before the first frame, no play.
+    let (mut session, mut minutes) = fold(&[(30, REQUEST), (31, error("E", true, false))]);
+    session.close(&mut minutes);
+    assert_eq!((minutes.total(Measure::ExitsBeforeStart), minutes.total(Measure::EndedPlays)), (0, 0));
+    // A failure after it is a play that has ended.
+    let (mut session, mut minutes) = fold(&[(30, REQUEST), (31, P::FirstFrame), (32, error("E", true, false))]);
+    session.close(&mut minutes);
+    assert_eq!(minutes.total(Measure::EndedPlays), 1);
+}
