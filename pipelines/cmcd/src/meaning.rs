@@ -30,7 +30,7 @@ impl Report {
     /// The event that the report stands for.
     pub fn event(&self, arrival: Arrival) -> EventView<'static> {
         let (sequence, event_time_ms) = match (self.event, self.sequence, self.time_ms) {
-            (Some(_), Some(sequence), Some(time_ms)) => (sequence, time_ms),
+            (Some(event), Some(sequence), Some(time_ms)) => (sequence, time_ms + self.since_time_ms(event)),
             _ => (arrival.sequence(), arrival.received_at_ms),
         };
         EventView {
@@ -41,6 +41,15 @@ impl Report {
             event_time_ms,
             media_time_ms: self.playhead_ms,
             payload: Some(self.payload()),
+        }
+    }
+
+    /// How long after `ts` the report was made (ms). A response is reported when it has come, with the time at which it
+    /// was asked for: taken as it is, it would turn the session's clock back by the length of a download.
+    fn since_time_ms(&self, event: EventKind) -> i64 {
+        match event {
+            EventKind::ResponseReceived => self.to_last_byte_ms.or(self.to_first_byte_ms).unwrap_or_default(),
+            _ => 0,
         }
     }
 

@@ -1,5 +1,6 @@
 //! From what the RFC 8941 parser gives to a key's value as the table of keys wants it.
 
+use marquee_events::MAX_ID_BYTES;
 use sfv::{BareItem, InnerList, Item, ListEntry};
 
 use crate::keys::{Kind, OBJECT_TYPES};
@@ -107,10 +108,15 @@ fn code(item: BareItem, max_chars: usize, text_of: impl Fn(String) -> String) ->
 }
 
 fn short(text: String, max_chars: usize) -> Result<String, String> {
-    match text.chars().count() {
-        length if length > max_chars => Err(format!("has {length} characters, at most {max_chars} are accepted")),
-        _ => Ok(text),
+    let length = text.chars().count();
+    if length > max_chars {
+        return Err(format!("has {length} characters, at most {max_chars} are accepted"));
     }
+    // The specification's letters have one byte; the longest of ours must fit into the wire's.
+    if max_chars <= MAX_ID_BYTES && text.len() > MAX_ID_BYTES {
+        return Err(format!("has {} bytes, at most {MAX_ID_BYTES} are accepted", text.len()));
+    }
+    Ok(text)
 }
 
 fn thousandths(item: &BareItem) -> Option<i64> {

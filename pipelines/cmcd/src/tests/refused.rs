@@ -128,5 +128,6 @@ fn ranges_and_lengths() {
         let line = format!("e=t,sid=\"s\",{key}={},sn=1,ts=5,v=2", text(max_chars));
         Report::parse(line.as_bytes()).expect("just fits");
     }
+    check_key("cid", &format!("\"{}\"", "映".repeat(86)), "has 258 bytes, at most 256");
     check_key("ec", &format!("(\"{}\")", "x".repeat(257)), "at most 256");
 }
