@@ -1,15 +1,16 @@
 //! `POST /v1/cmcd`: lines of CMCD as media players send them, in version 1 or 2, of one session or of several. Answered
-//! with 202 once the good lines are durable, and with them the bad ones, which become dead letters.
+//! with 200 once the good lines are durable, and with them the bad ones, which become dead letters.
 //!
-//! Players send 429 and 5xx again and take any other answer for an acknowledgement, but 410: that one silences them for
-//! the rest of the session and is never given (`refusal.rs` has the test).
+//! 200 and not 202, as the other routes have it: Shaka takes 202 for a failure and sends every report again. Players
+//! send again what was answered with 429 or 5xx, and take anything else for an acknowledgement, but 410: that one
+//! silences them for the rest of the session and is never given (`refusal.rs` has the test).
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use marquee_cmcd::{BodyError, RecordContext, SplitSession, split_body};
@@ -53,7 +54,7 @@ pub(super) async fn post_cmcd(
     let records = split.sessions.into_iter().map(|session| record(session, received_at_ms)).collect();
     collector.append(&collector.settings.topic, records).await?;
     collector.metrics.accepted(accepted.into());
-    let response = (StatusCode::ACCEPTED, Json(Accepted { accepted, dead_letters })).into_response();
+    let response = Json(Accepted { accepted, dead_letters }).into_response();
     collector.metrics.acknowledged(arrived.elapsed());
     Ok(response)
 }
