@@ -9,6 +9,9 @@ use crate::{EventKind, RecordContext, Report, SEQUENCE_INDEX_BITS, UNCOUNTED_FRO
 /// CMCD has no instances: a player that starts anew has a new session.
 pub const PLAYER_INSTANCE: &str = "cmcd";
 
+/// What claims to have taken longer is no length of a download (ms); dash.js has a time of day in `ttfb`.
+const MAX_DOWNLOAD_MS: i64 = 10 * 60 * 1000;
+
 /// Where and when a line came, for lines of version 1, which say neither when nor which they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
@@ -48,7 +51,7 @@ impl Report {
     /// was asked for: taken as it is, it would turn the session's clock back by the length of a download.
     fn since_time_ms(&self, event: EventKind) -> i64 {
         match event {
-            EventKind::ResponseReceived => self.to_last_byte_ms.or(self.to_first_byte_ms).unwrap_or_default(),
+            EventKind::ResponseReceived => self.to_last_byte_ms.filter(|ms| *ms <= MAX_DOWNLOAD_MS).unwrap_or_default(),
             _ => 0,
         }
     }
