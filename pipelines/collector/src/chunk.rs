@@ -64,6 +64,10 @@ pub(crate) fn view_events_record(
     received_at_ms: i64,
 ) -> Result<NewRecord, DecodeError> {
     let batch = marquee_events::decode(content_type, &payload)?;
+    if batch.is_located {
+        let problem = "is the collector's to set".to_owned();
+        return Err(DecodeError { field: "location".to_owned(), problem });
+    }
     let route = Route::Key(Bytes::copy_from_slice(batch.context.session_id.as_bytes()));
     let event_count = batch.events.len() as u32; // at most MAX_EVENTS_PER_BATCH
     let header = RecordHeader { record_type: RecordType::ViewEvents(content_type), received_at_ms, event_count };

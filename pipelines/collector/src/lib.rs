@@ -10,6 +10,7 @@ mod budget;
 mod chunk;
 mod connections;
 mod error;
+mod location;
 mod refusal;
 mod routes;
 mod settings;
@@ -28,11 +29,13 @@ use marquee_stream::{LogError, NewRecord, PartitionLog, Position};
 use tokio::net::TcpListener;
 
 pub use error::CollectorError;
+pub use location::{LocationSettings, Locator};
 pub use settings::CollectorSettings;
 pub use stats::CollectorStats;
 
 use budget::Budget;
 use connections::Connections;
+use location::Peer;
 use refusal::Refusal;
 use stats::Metrics;
 
@@ -55,6 +58,7 @@ pub struct Collector {
     settings: CollectorSettings,
     metrics: Metrics,
     bytes_in_flight: Arc<Budget>,
+    locator: Locator,
     /// Whether the log took what it was last given.
     takes_events: AtomicBool,
 }
@@ -69,7 +73,13 @@ impl Collector {
     ) -> Self {
         let bytes_in_flight = Arc::new(Budget::new(settings.max_bytes_in_flight));
         let (metrics, takes_events) = (Metrics::default(), AtomicBool::new(true));
-        Self { log, clock, progress, settings, metrics, bytes_in_flight, takes_events }
+        Self { log, clock, progress, settings, metrics, bytes_in_flight, locator: Locator::default(), takes_events }
+    }
+
+    /// The same collector, which looks up where its clients are.
+    #[must_use]
+    pub fn with_locator(self, locator: Locator) -> Self {
+        Self { locator, ..self }
     }
 
     /// Every route, with its limits and CORS.
@@ -100,7 +110,8 @@ impl Collector {
             }
             tokio::time::sleep(Duration::from_millis(DRAIN_TIMEOUT_MS)).await;
         };
-        let server = axum::serve(Connections::new(listener), self.router()).with_graceful_shutdown(signal);
+        let server = axum::serve(Connections::new(listener), self.router().into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(signal);
         tokio::select! {
             served = server => served.map_err(CollectorError::Serve),
             () = drained => {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::CollectorError;
+use crate::{CollectorError, LocationSettings};
 use crate::connections::IDLE_TIMEOUT_MS;
 
 /// A batch of twenty events has about 2 KB; a player that was offline for an hour fits into 4 MiB.
@@ -52,6 +52,8 @@ pub struct CollectorSettings {
     pub log_timeout_ms: u64,
     /// Origins of web players, such as `https://play.example.com`, which browsers then let post here. None by default.
     pub allowed_origins: Vec<String>,
+    /// Where the collector learns where a client is.
+    pub location: LocationSettings,
 }
 
 impl Default for CollectorSettings {
@@ -68,6 +70,7 @@ impl Default for CollectorSettings {
             body_timeout_ms: BODY_TIMEOUT_MS,
             log_timeout_ms: LOG_TIMEOUT_MS,
             allowed_origins: Vec::new(),
+            location: LocationSettings::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod fakes;
 mod imports;
 mod interactions;
 mod limits;
+mod locations;
 mod operations;
 
 use std::io::Write as _;
@@ -25,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::{Collector, CollectorError, CollectorSettings};
+use crate::{Collector, CollectorError, CollectorSettings, Locator};
 use fakes::{FixedProgress, MemoryLog};
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -43,10 +44,19 @@ struct Server {
 
 impl Server {
     async fn start(log: Arc<dyn PartitionLog>, change: impl FnOnce(&mut CollectorSettings)) -> Server {
+        Server::start_with(log, change, Locator::default()).await
+    }
+
+    async fn start_with(
+        log: Arc<dyn PartitionLog>,
+        change: impl FnOnce(&mut CollectorSettings),
+        locator: Locator,
+    ) -> Server {
         let mut settings = CollectorSettings::default();
         change(&mut settings);
         let clock = Arc::new(ManualClock::new(NOW_MS));
-        let collector = Arc::new(Collector::new(log, clock, Arc::new(FixedProgress), settings));
+        let collector = Collector::new(log, clock, Arc::new(FixedProgress), settings).with_locator(locator);
+        let collector = Arc::new(collector);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();

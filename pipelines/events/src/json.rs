@@ -340,11 +340,18 @@ pub fn to_json(batch: &proto::ViewEventBatch) -> String {
     }
     out.push(']');
     if let Some(location) = &batch.location {
-        let values = [&location.country, &location.region, &location.city, &location.isp, &location.asn];
-        out.push_str(",\"location\":{");
-        write_texts(LOCATION_FIELDS.iter().zip(values), &mut out);
-        out.push('}');
+        out.push_str(",\"location\":");
+        out.push_str(&location_to_json(location));
     }
+    out.push('}');
+    out
+}
+
+/// The value of a batch's `location`.
+pub fn location_to_json(location: &proto::Location) -> String {
+    let values = [&location.country, &location.region, &location.city, &location.isp, &location.asn];
+    let mut out = String::from("{");
+    write_texts(LOCATION_FIELDS.iter().zip(values), &mut out);
     out.push('}');
     out
 }

@@ -19,7 +19,7 @@ pub use decode::{ContentType, DecodeError, decode};
 pub use error_kind::ErrorKind;
 pub use flat_payload::FlatPayload;
 pub use interactions::{InteractionBatch, decode_interactions, interactions_to_json};
-pub use json::to_json;
+pub use json::{location_to_json, to_json};
 pub use view::{BatchView, CONTEXT_FIELDS, ContextView, EventView, PayloadKind, PayloadView, PlayerState, Text};
 
 /// The longest identifier or code that is accepted, in bytes. Longer ones are refused by name, never cut.

@@ -57,6 +57,10 @@ fn decode_context<'a>(bytes: &'a [u8], batch: &mut BatchView<'a>) -> Result<(), 
 
 fn decode_location<'a>(bytes: &'a [u8], batch: &mut BatchView<'a>) -> Result<(), &'static str> {
     batch.is_located = true;
+    // Half a location of the client's beside half a location of the collector's would be a place that is nowhere.
+    for name in LOCATION_FIELDS {
+        *batch.context.named_mut(name) = Text::default();
+    }
     let mut reader = Reader { rest: bytes };
     while let Some((number, value)) = reader.field()? {
         if let Some(name) = LOCATION_FIELDS.get((number as usize).wrapping_sub(1)) {
@@ -255,8 +259,13 @@ mod tests {
                 payload,
             },
         );
-        let context = (text(), text(), text(), text()).prop_map(|(session_id, cdn, title_id, asset_id)| {
-            proto::Context { session_id, cdn, title_id, asset_id, ..Default::default() }
+        let context = (text(), text(), text(), text()).prop_map(|(session_id, cdn, title_id, city)| proto::Context {
+            session_id,
+            cdn,
+            title_id,
+            city,
+            country: "DE".to_owned(),
+            ..Default::default()
         });
         let location = prop::option::of((text(), text()).prop_map(|(country, asn)| proto::Location {
             country,

@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use marquee_cmcd::{BodyError, RecordContext, SplitSession, split_body};
 use marquee_events::ContentType;
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::Collector;
 use crate::body::{self, BodyHead};
+use crate::location::{self, Peer};
 use crate::refusal::Refusal;
 
 #[derive(Serialize)]
@@ -34,14 +35,20 @@ struct Accepted {
 pub(super) async fn post_cmcd(
     State(collector): State<Arc<Collector>>,
     RawQuery(query): RawQuery,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     let parsed = || Ok((head(&headers)?, context(query.as_deref())?));
-    let (head, context) = match parsed() {
+    let (head, mut context) = match parsed() {
         Ok(parsed) => parsed,
         Err(refusal) => return body::refuse(&headers, body, refusal).await,
     };
+    if let Some(location) = collector.locator.locate(&headers, peer.map(|peer| peer.0.0.0)) {
+        for (name, value) in location::fields(&location) {
+            context.set(name, value);
+        }
+    }
     let received = body::receive(&collector, &head, &headers, body, collector.settings.max_body_bytes).await?;
     let (arrived, received_at_ms) = (Instant::now(), collector.clock.now_ms());
     let (split, _reservation) = received

@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use marquee_events::ContentType;
+use marquee_events::proto::Location;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::body::{self, BodyHead};
 use crate::chunk::BatchRecord;
+use crate::location::Peer;
 use crate::refusal::Refusal;
-use crate::{Collector, chunk};
+use crate::{Collector, chunk, location};
 
 #[derive(Serialize)]
 struct Accepted {
@@ -25,10 +27,12 @@ struct Accepted {
 
 pub(super) async fn post_events(
     State(collector): State<Arc<Collector>>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    post_batch(&collector, &collector.settings.topic, chunk::view_events_record, headers, body).await
+    let location = collector.locator.locate(&headers, peer.map(|peer| peer.0.0.0));
+    post_batch(&collector, &collector.settings.topic, chunk::view_events_record, location, headers, body).await
 }
 
 pub(super) async fn post_interactions(
@@ -36,13 +40,14 @@ pub(super) async fn post_interactions(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    post_batch(&collector, &collector.settings.interactions_topic, chunk::interactions_record, headers, body).await
+    post_batch(&collector, &collector.settings.interactions_topic, chunk::interactions_record, None, headers, body).await
 }
 
 async fn post_batch(
     collector: &Collector,
     topic: &str,
     record: BatchRecord,
+    location: Option<Location>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -54,7 +59,10 @@ async fn post_batch(
     let (arrived, received_at_ms) = (Instant::now(), collector.clock.now_ms());
     let (record, _unpacked) = received
         .unpack(move |unpacked| {
-            let record = record(head.content_type, unpacked.bytes.clone(), received_at_ms)?;
+            let mut record = record(head.content_type, unpacked.bytes.clone(), received_at_ms)?;
+            if let Some(location) = location {
+                record.payload = location::append(head.content_type, &record.payload, location);
+            }
             Ok((record, unpacked))
         })
         .await?;
