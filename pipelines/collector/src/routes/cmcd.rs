@@ -56,7 +56,7 @@ pub(super) async fn post_cmcd(
     let (arrived, received_at_ms) = (Instant::now(), collector.clock.now_ms());
     let (split, _reservation) = received
         .unpack(move |unpacked| {
-            let split = split_body(&unpacked.bytes, &context).map_err(refusal)?;
+            let split = split_body(&unpacked.bytes, &context).map_err(|error| refusal(&error))?;
             Ok((split, unpacked.into_reservation()))
         })
         .await?;
@@ -85,7 +85,7 @@ fn context(query: Option<&str>) -> Result<RecordContext, Refusal> {
         .map_err(|error| Refusal::field(format!("query.{}", error.name), error.problem))
 }
 
-fn refusal(error: BodyError) -> Refusal {
+fn refusal(error: &BodyError) -> Refusal {
     match error {
         BodyError::NoCmcd(_) => Refusal::field("lines[0]", error.to_string()),
         BodyError::Empty | BodyError::TooManyLines | BodyError::TooManySessions => {
