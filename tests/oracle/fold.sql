@@ -203,7 +203,8 @@ SELECT
     min(sequence) AS first_sequence,
     max(time_ms) AS ended_ms,
     count(*) AS event_count,
-    max(sequence) + 1 - count(*) AS lost_events
+    coalesce(max(sequence) FILTER (sequence < 4294967296) + 1, 0)
+        - count(*) FILTER (sequence < 4294967296) AS lost_events
 FROM folded_events
 GROUP BY session;
 

@@ -15,6 +15,8 @@ pub struct SplitBody {
     pub good: u32,
     /// The others.
     pub dead: u32,
+    /// The first of the others: its position, from 0, and what is wrong with it.
+    pub first_dead: Option<(u32, Problem)>,
 }
 
 /// The record of one session.
@@ -31,14 +33,9 @@ pub struct SplitSession {
 /// Why a body is refused as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// It has no line that is an event; this is what is wrong with the first one.
-    #[error("line {} {}: {problem}", index + 1, problem.reason())]
-    NothingUsable {
-        /// The line's position, from 0.
-        index: u32,
-        /// What is wrong with it.
-        problem: Problem,
-    },
+    /// None of its lines is a dictionary, so no player sent it; this is what is wrong with the first one.
+    #[error("{reason}: {problem}", reason = .0.reason(), problem = .0)]
+    NoCmcd(Problem),
     /// It has no lines.
     #[error("the body has no lines")]
     Empty,
@@ -54,12 +51,14 @@ pub enum BodyError {
 /// finds it too long as well.
 ///
 /// # Errors
-/// When nothing of it is usable, or there is too much of it: a body is stored as a whole or not at all.
+/// When it is no CMCD at all, or there is too much of it: a body is stored as a whole or not at all. A player whose
+/// reports all break a rule is not refused: dash.js would send them again and again, and its owner would never learn why
+/// there is nothing in the lake.
 pub fn split_body(body: &[u8], context: &RecordContext) -> Result<SplitBody, BodyError> {
     let first_line = context.to_line();
     let mut split = SplitBody::default();
     let mut numbers: HashMap<String, usize> = HashMap::new();
-    let mut first_problem = None;
+    let mut dictionaries = 0;
     for (index, line) in lines_of(body).enumerate() {
         if index == MAX_LINES_PER_BODY {
             return Err(BodyError::TooManyLines);
@@ -67,11 +66,13 @@ pub fn split_body(body: &[u8], context: &RecordContext) -> Result<SplitBody, Bod
         let session_id = match Report::parse(line) {
             Ok(report) => {
                 split.good += 1;
+                dictionaries += 1;
                 report.session_id
             }
             Err(problem) => {
                 split.dead += 1;
-                first_problem.get_or_insert(BodyError::NothingUsable { index: index as u32, problem });
+                dictionaries += u32::from(!matches!(problem, Problem::Syntax(_) | Problem::LineTooLong));
+                split.first_dead.get_or_insert((index as u32, problem));
                 Report::session_id_of(line).unwrap_or_default()
             }
         };
@@ -89,9 +90,9 @@ pub fn split_body(body: &[u8], context: &RecordContext) -> Result<SplitBody, Bod
         session.payload.extend_from_slice(&line[..line.len().min(MAX_LINE_BYTES + 1)]);
         session.lines += 1;
     }
-    match first_problem {
-        Some(error) if split.good == 0 => Err(error),
-        None if split.good == 0 => Err(BodyError::Empty),
-        _ => Ok(split),
+    match split.first_dead {
+        _ if dictionaries > 0 => Ok(split),
+        Some((_, problem)) => Err(BodyError::NoCmcd(problem)),
+        None => Err(BodyError::Empty),
     }
 }

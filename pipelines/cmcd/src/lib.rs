@@ -35,5 +35,5 @@ pub const MAX_SESSIONS_PER_BODY: usize = 64;
 /// So many low bits of an uncounted sequence are the line's position.
 const SEQUENCE_INDEX_BITS: u32 = 12;
 
-/// Sequences from here on are not counted by the player (decision 7).
-const UNCOUNTED_FROM: u64 = 1 << 32;
+/// Sequences from here on are not counted by the player (decision 7): such an event has no hole before it.
+pub const UNCOUNTED_FROM: u64 = 1 << 32;

@@ -198,6 +198,19 @@ fn version_1_sequences_grow_and_are_uncounted() {
     assert!(i64::try_from(sequence(RECEIVED_MS, 4095)).is_ok());
 }
 
+/// A report that is sent again has the same id; hls.js and dash.js count from 0 again when they load another title under
+/// the same `sid`, and that has another.
+#[test]
+fn a_sequence_that_begins_again_is_no_repetition() {
+    let id = |line: &str| {
+        let report = Report::parse(line.as_bytes()).expect(line);
+        report.event(Arrival { received_at_ms: 0, index: 0 }).event_id
+    };
+    let line = |ts: i64| format!("e=t,sid=\"s\",sn=0,ts={ts},v=2");
+    assert_eq!(id(&line(5)), id(&line(5)));
+    assert_ne!(id(&line(5)), id(&line(60_005)));
+}
+
 #[test]
 fn the_context_is_the_lines_and_the_integrators() {
     let context = |line: &str, query: &str| {

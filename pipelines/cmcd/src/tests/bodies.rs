@@ -109,10 +109,8 @@ fn bodies_that_are_refused_as_a_whole() {
     let refused = |body: &str| split(body, "").expect_err("is refused");
     assert_eq!(refused(""), BodyError::Empty);
     assert_eq!(refused("\r\n \n"), BodyError::Empty);
-    let BodyError::NothingUsable { index: 0, problem } = refused("e=t,sid=\"s\",ts=5,v=2\nfoo") else {
-        panic!("names the first line")
-    };
-    assert_eq!((problem.reason(), problem.key()), ("cmcd_missing_key", Some("sn")));
+    let BodyError::NoCmcd(problem) = refused("cut=\"off\n{}\n") else { panic!("names the first line") };
+    assert!(problem.to_string().contains("unterminated string"), "{problem}");
     let many = |count: usize| (0..count as u64).map(|sequence| line("a", sequence)).collect::<Vec<_>>().join("\n");
     assert_eq!(refused(&many(MAX_LINES_PER_BODY + 1)), BodyError::TooManyLines);
     assert_eq!(split(&many(MAX_LINES_PER_BODY), "").expect("just fits").good as usize, MAX_LINES_PER_BODY);
@@ -121,6 +119,17 @@ fn bodies_that_are_refused_as_a_whole() {
     let just = format!("{}\nno session\n", sessions(MAX_SESSIONS_PER_BODY));
     assert_eq!(split(&just, "").expect("just fits").sessions.len(), MAX_SESSIONS_PER_BODY + 1);
     assert_eq!(refused(&format!("{just}{}", line("more", 0))), BodyError::TooManySessions);
+}
+
+/// A player that is set up without `sid`, as dash.js is when its target has no `enabledKeys`, is a player nevertheless.
+#[test]
+fn reports_without_session_are_dead_letters() {
+    let split = split("e=ps,ts=5,v=2\nfoo bar\n", "").expect("comes from a player");
+    assert_eq!((split.good, split.dead), (0, 2));
+    let (index, problem) = split.first_dead.expect("a dead line");
+    assert_eq!((index, problem.reason(), problem.key()), (0, "cmcd_missing_key", Some("sid")));
+    assert_eq!(split.sessions.len(), 1);
+    assert_eq!((split.sessions[0].session_id.as_str(), split.sessions[0].lines), ("", 2));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! `POST /v1/cmcd`: lines of CMCD as media players send them, in version 1 or 2, of one session or of several. Answered
 //! with 200 once the good lines are durable, and with them the bad ones, which become dead letters.
 //!
-//! 200 and not 202, as the other routes have it: Shaka takes 202 for a failure and sends every report again. Players
-//! send again what was answered with 429 or 5xx, and take anything else for an acknowledgement, but 410: that one
-//! silences them for the rest of the session and is never given (`refusal.rs` has the test).
+//! The answers are those that players understand. 200 and not 202, as the other routes have it: Shaka takes 202 for a
+//! failure and sends every report again. Reports that break a rule are answered with 200 too, for dash.js takes a 400 for a
+//! 500 and sends again, line by line, for ever; only what no player sends is a 400. Players send again what was answered
+//! with 429 or 5xx; 410 silences them for the rest of the session and is never given (`refusal.rs` has the test).
 
 use std::sync::Arc;
 
@@ -30,6 +31,15 @@ struct Accepted {
     accepted: u32,
     /// Lines that are kept as dead letters.
     dead_letters: u32,
+    /// The first of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_dead_letter: Option<DeadLetter>,
+}
+
+#[derive(Serialize)]
+struct DeadLetter {
+    field: String,
+    problem: String,
 }
 
 pub(super) async fn post_cmcd(
@@ -53,15 +63,19 @@ pub(super) async fn post_cmcd(
     let (arrived, received_at_ms) = (Instant::now(), collector.clock.now_ms());
     let (split, _reservation) = received
         .unpack(move |unpacked| {
-            let split = split_body(&unpacked.bytes, &context).map_err(refusal)?;
+            let split = split_body(&unpacked.bytes, &context).map_err(|error| refusal(&error))?;
             Ok((split, unpacked.into_reservation()))
         })
         .await?;
     let (accepted, dead_letters) = (split.good, split.dead);
+    let first_dead_letter = split.first_dead.as_ref().map(|(index, problem)| {
+        let key = problem.key().map(|key| format!(".{key}")).unwrap_or_default();
+        DeadLetter { field: format!("lines[{index}]{key}"), problem: format!("{}: {problem}", problem.reason()) }
+    });
     let records = split.sessions.into_iter().map(|session| record(session, received_at_ms)).collect();
     collector.append(&collector.settings.topic, records).await?;
     collector.metrics.accepted(accepted.into());
-    let response = Json(Accepted { accepted, dead_letters }).into_response();
+    let response = Json(Accepted { accepted, dead_letters, first_dead_letter }).into_response();
     collector.metrics.acknowledged(arrived.elapsed());
     Ok(response)
 }
@@ -78,12 +92,9 @@ fn context(query: Option<&str>) -> Result<RecordContext, Refusal> {
         .map_err(|error| Refusal::field(format!("query.{}", error.name), error.problem))
 }
 
-fn refusal(error: BodyError) -> Refusal {
+fn refusal(error: &BodyError) -> Refusal {
     match error {
-        BodyError::NothingUsable { index, problem } => {
-            let key = problem.key().map(|key| format!(".{key}")).unwrap_or_default();
-            Refusal::field(format!("lines[{index}]{key}"), format!("{}: {problem}", problem.reason()))
-        }
+        BodyError::NoCmcd(_) => Refusal::field("lines[0]", error.to_string()),
         BodyError::Empty | BodyError::TooManyLines | BodyError::TooManySessions => {
             Refusal::field("lines", error.to_string())
         }

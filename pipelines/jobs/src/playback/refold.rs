@@ -41,7 +41,7 @@ pub(crate) fn refold(
         }
     }
     for row in winners.values() {
-        if fresh.needs_context() && row.sequence == fresh.next_sequence {
+        if fresh.needs_context() && fresh.is_next(row.sequence) {
             begin(&mut fresh, row.time_ms, row.context.as_ref().clone(), cubes);
         }
         let mut sink = cubes.sink(fresh.cells.unwrap_or_default());

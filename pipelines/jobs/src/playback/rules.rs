@@ -1,10 +1,11 @@
 //! The rules that an event must keep to be used at all; who breaks one goes to dead letters with its name. They look
 //! only at the record, never at the present, so that a replay decides the same.
 
-use marquee_events::{EventView, FUTURE_LIMIT_MS, MAX_ID_BYTES, PayloadView};
+use marquee_cmcd::UNCOUNTED_FROM;
+use marquee_events::{ContentType, EventView, FUTURE_LIMIT_MS, MAX_ID_BYTES, PayloadView};
 
-/// A session of a year of heartbeats every second stays below this.
-const MAX_SEQUENCE: u64 = 1 << 32;
+/// A session of a year of heartbeats every second stays below this. Sequences from here on are the CMCD decoder's.
+const MAX_SEQUENCE: u64 = UNCOUNTED_FROM;
 
 /// Ten times what 16K video needs (bit/s): sums of bitrate × ms stay within 64 bits.
 const MAX_BITRATE_BPS: u64 = 10_000_000_000;
@@ -18,12 +19,17 @@ const MAX_PICTURE_PX: u32 = 65_535;
 /// Players offer at most 16 × (‰); sums of media time stay within 64 bits far beyond.
 const MAX_RATE_PER_MILLE: u32 = 100_000;
 
-/// The rule that an event breaks: (reason, detail). `shift_ms` corrects its clock.
-pub(crate) fn broken_rule(event: &EventView<'_>, shift_ms: i64, received_at_ms: i64) -> Option<(&'static str, String)> {
+/// The rule that an event of such a record breaks: (reason, detail). `shift_ms` corrects its clock.
+pub(crate) fn broken_rule(
+    event: &EventView<'_>,
+    content_type: ContentType,
+    shift_ms: i64,
+    received_at_ms: i64,
+) -> Option<(&'static str, String)> {
     let Some(payload) = &event.payload else {
         return Some(("unknown_payload", "the event has no payload of a known kind".to_owned()));
     };
-    if event.sequence >= MAX_SEQUENCE {
+    if event.sequence >= MAX_SEQUENCE && content_type != ContentType::Cmcd {
         return Some(("sequence_out_of_range", format!("sequence {} is not below {MAX_SEQUENCE}", event.sequence)));
     }
     if event.event_id.len() > MAX_ID_BYTES {

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use marquee_cmcd::UNCOUNTED_FROM;
 use marquee_events::{ContextView, FlatPayload};
 use marquee_qoe::{MinuteSink, SessionFold};
 use serde::{Deserialize, Serialize};
@@ -175,6 +176,13 @@ impl Session {
         self.fold.event_count == 0
     }
 
+    /// Whether an event with this sequence is folded as soon as it comes. One that the player did not count follows
+    /// whatever was folded before, unless events that it did count wait.
+    pub(crate) fn is_next(&self, sequence: u64) -> bool {
+        let is_uncounted = sequence >= UNCOUNTED_FROM && sequence > self.next_sequence;
+        sequence == self.next_sequence || (is_uncounted && self.buffer.is_empty())
+    }
+
     /// Takes an event in. The caller has set `context` and `cells` before the first one folds; `context` makes the
     /// event's own, which few events need.
     pub(crate) fn offer(
@@ -186,7 +194,7 @@ impl Session {
         if event.sequence < self.next_sequence {
             return self.behind(event);
         }
-        if event.sequence > self.next_sequence {
+        if !self.is_next(event.sequence) {
             return self.wait(event, context);
         }
         self.fold_event(event, minutes);
@@ -257,7 +265,8 @@ impl Session {
     }
 
     fn fold_waiting(&mut self, minutes: &mut impl MinuteSink) {
-        while self.buffer.front().is_some_and(|event| event.sequence == self.next_sequence) {
+        let is_next = |sequence, next_sequence| sequence == next_sequence || sequence >= UNCOUNTED_FROM;
+        while self.buffer.front().is_some_and(|event| is_next(event.sequence, self.next_sequence)) {
             let event = self.buffer.pop_front().expect("there is a front");
             self.fold_event(&event.incoming(), minutes);
         }
@@ -299,7 +308,7 @@ impl Session {
 
     /// Sequence numbers that never came, up to the fold point.
     pub(crate) fn lost_events(&self) -> u64 {
-        self.next_sequence - self.fold.event_count
+        self.holes.iter().map(|(first, last)| last - first + 1).sum()
     }
 }
 

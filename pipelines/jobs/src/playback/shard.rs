@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
-use marquee_events::{BatchView, CLOCK_TOLERANCE_MS, ContextView, FlatPayload, decode};
+use marquee_cmcd::{DeadLine, DecodedRecord, Part, decode_record};
+use marquee_events::{BatchView, CLOCK_TOLERANCE_MS, ContentType, ContextView, DecodeError, FlatPayload, decode};
 use marquee_lake::{TableSpec, tables};
 use marquee_stream::{Frozen, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
 use serde::{Deserialize, Serialize};
@@ -113,14 +114,22 @@ impl PlaybackShard {
         }
     }
 
-    fn view_events(&mut self, record: &Record, batch: &BatchView<'_>, content_type: &'static str) {
+    /// Takes a batch in. `places` are its events' places in the record, when they are not 0, 1, 2 and so on.
+    fn view_events(
+        &mut self,
+        record: &Record,
+        batch: &BatchView<'_>,
+        content_type: ContentType,
+        places: Option<&[u32]>,
+    ) {
         let received_at_ms = record.header.received_at_ms;
         let key = session_key(&batch.context.session_id, &batch.context.player_instance);
         let shift_ms = self.clock_shift_ms(key, batch.sent_at_ms, received_at_ms);
         self.bronze.start_record(record.offset, received_at_ms, batch.sent_at_ms, shift_ms, &batch.context.fields());
         for (index, event) in batch.events.iter().enumerate() {
-            if let Some((reason, detail)) = broken_rule(event, shift_ms, received_at_ms) {
-                let index = index as i32;
+            let index = places.map_or(index as u32, |places| places[index]);
+            if let Some((reason, detail)) = broken_rule(event, content_type, shift_ms, received_at_ms) {
+                let (index, content_type) = (index as i32, content_type.mime());
                 self.dead_letters.push(Broken { index, event_count: 1, reason, detail, content_type, record });
                 continue;
             }
@@ -133,10 +142,10 @@ impl PlaybackShard {
                 payload: FlatPayload::of(payload),
             };
             if let Some(watermark_ms) = self.watermark_ms().filter(|w| incoming.time_ms < w - HORIZON_MS) {
-                self.bronze.push(index as u32, &incoming, event.event_time_ms, true);
+                self.bronze.push(index, &incoming, event.event_time_ms, true);
                 self.late.push(LateEvent {
                     offset: record.offset,
-                    index: index as u32,
+                    index,
                     session_id: batch.context.session_id.to_string(),
                     player_instance: batch.context.player_instance.to_string(),
                     sequence: event.sequence,
@@ -146,10 +155,29 @@ impl PlaybackShard {
                 });
                 continue;
             }
-            let row = self.bronze.push(index as u32, &incoming, event.event_time_ms, false);
+            let row = self.bronze.push(index, &incoming, event.event_time_ms, false);
             self.latest_event_ms = self.latest_event_ms.max(Some(incoming.time_ms));
             self.offer(key, row, shift_ms, &incoming, &batch.context);
         }
+    }
+
+    /// Takes a record of CMCD lines in: each is an event or a dead letter.
+    fn cmcd(&mut self, record: &Record) -> Result<(), DecodeError> {
+        let DecodedRecord { parts, dead } = decode_record(&record.payload, record.header.received_at_ms)?;
+        for DeadLine { index, problem } in dead {
+            self.dead_letters.push(Broken {
+                index: index as i32,
+                event_count: 1,
+                reason: problem.reason(),
+                detail: problem.to_string(),
+                content_type: ContentType::Cmcd.mime(),
+                record,
+            });
+        }
+        for Part { batch, indexes } in &parts {
+            self.view_events(record, batch, ContentType::Cmcd, Some(indexes));
+        }
+        Ok(())
     }
 
     /// The shift that a session has taken stays until its error changes by more than the tolerance: otherwise the
@@ -185,7 +213,7 @@ impl PlaybackShard {
         if session.refold_from_row.is_some() {
             return;
         }
-        if session.needs_context() && event.sequence == session.next_sequence {
+        if session.needs_context() && session.is_next(event.sequence) {
             refold::begin(session, event.time_ms, Context::of(context), &mut self.cubes);
         }
         let mut sink = self.cubes.sink(session.cells.unwrap_or_default());
@@ -379,17 +407,23 @@ impl ShardState for PlaybackShard {
     fn process(&mut self, records: &[Record]) -> Result<(), StreamError> {
         for record in records {
             match record.header.record_type {
-                RecordType::ViewEvents(content_type) => match decode(content_type, &record.payload) {
-                    Ok(batch) => self.view_events(record, &batch, content_type.mime()),
-                    Err(error) => self.dead_letters.push(Broken {
-                        index: -1,
-                        event_count: record.header.event_count.max(1),
-                        reason: "undecodable",
-                        detail: error.to_string(),
-                        content_type: content_type.mime(),
-                        record,
-                    }),
-                },
+                RecordType::ViewEvents(content_type) => {
+                    let taken = match content_type {
+                        ContentType::Cmcd => self.cmcd(record),
+                        ContentType::Json | ContentType::Protobuf => decode(content_type, &record.payload)
+                            .map(|batch| self.view_events(record, &batch, content_type, None)),
+                    };
+                    if let Err(error) = taken {
+                        self.dead_letters.push(Broken {
+                            index: -1,
+                            event_count: record.header.event_count.max(1),
+                            reason: "undecodable",
+                            detail: error.to_string(),
+                            content_type: content_type.mime(),
+                            record,
+                        });
+                    }
+                }
                 RecordType::EndOfInput => self.end_of_input(),
                 RecordType::Interactions(_) | RecordType::LiveDeltas | RecordType::Job => {
                     self.dead_letters.push(Broken {

@@ -1,6 +1,6 @@
 //! What must not grow with the number of events or of sessions that ever were.
 
-use marquee_events::{ContentType, EventView, PayloadView};
+use marquee_events::{EventView, PayloadView};
 use marquee_qoe::Measure;
 use marquee_stream::RecordHeader;
 
@@ -35,7 +35,7 @@ fn take(shard: &mut PlaybackShard, session_id: &str, events: Vec<(u64, i64, Payl
         ..Default::default()
     });
     let batch = BatchView { context, sent_at_ms: 0, events: events.collect(), ..Default::default() };
-    shard.view_events(&record, &batch, ContentType::Protobuf.mime());
+    shard.view_events(&record, &batch, ContentType::Protobuf, None);
     shard.fire_timers();
 }
 
@@ -111,4 +111,76 @@ fn cells_are_bounded_and_stay_those_of_their_sessions() {
         let in_own_cell = |cell: &LiveCell| cell.dimensions.value(dimension) == Some("77-5");
         assert_eq!(sum(&in_own_cell, Measure::PlayingMs), 10);
     }
+}
+
+/// Takes in the body of a CMCD request as the collector stores it.
+fn take_cmcd(shard: &mut PlaybackShard, offset: u64, received_at_ms: i64, body: &str) {
+    let context = marquee_cmcd::RecordContext::from_query("player=hls.js").unwrap();
+    let records = marquee_cmcd::split_body(body.as_bytes(), &context).unwrap().sessions.into_iter().map(|session| {
+        let record_type = RecordType::ViewEvents(ContentType::Cmcd);
+        let header = RecordHeader { record_type, received_at_ms, event_count: session.lines };
+        Record { offset, header, payload: session.payload.into() }
+    });
+    shard.process(&records.collect::<Vec<_>>()).unwrap();
+}
+
+fn cmcd_line(sequence: u64, after_ms: i64, keys: &str) -> String {
+    format!("{keys},sid=\"s\",sn={sequence},ts={},v=2", START_MS + after_ms)
+}
+
+#[test]
+fn cmcd_gaps_repetitions_and_reordering_are_seen() {
+    let mut shard = shard();
+    let lines = [
+        cmcd_line(0, 0, "e=ps,sta=s"),
+        cmcd_line(2, 500, "e=ps,sta=p"),
+        "e=zz,sid=\"s\",sn=9,ts=1,v=2".to_owned(),
+        cmcd_line(1, 100, "br=(2400;v),e=bc"),
+        cmcd_line(2, 500, "e=ps,sta=p"),
+    ];
+    take_cmcd(&mut shard, 0, START_MS + 1000, &lines.join("\n"));
+    take_cmcd(&mut shard, 1, START_MS + 20_000, &cmcd_line(5, 10_500, "e=t"));
+    take_cmcd(&mut shard, 2, START_MS + 120_000, &cmcd_line(6, 70_500, "e=ps,sta=q"));
+    shard.end_of_input();
+    let session = &shard.sessions[&session_key("s", "cmcd")];
+    assert_eq!(session.fold.startup_ms, Some(500));
+    assert_eq!((session.fold.event_count, session.duplicates, session.lost_events()), (5, 1, 2));
+    assert_eq!(session.context.get("player"), "hls.js");
+    assert_eq!((session.closed, shard.dead_letters.events()), (Some(CloseReason::Ended), 1));
+    assert_eq!(shard.bronze.len(), 6);
+}
+
+/// Lines of version 1 have no numbers: what comes is folded, and nothing is missing before it.
+#[test]
+fn cmcd_version_1_leaves_no_holes() {
+    let mut shard = shard();
+    let body = "br=800,ot=v,sid=\"s\",su\nbr=800,ot=v,sid=\"s\"";
+    take_cmcd(&mut shard, 0, START_MS, body);
+    take_cmcd(&mut shard, 1, START_MS + 4_000, "br=800,bs,ot=v,sid=\"s\"");
+    take_cmcd(&mut shard, 2, START_MS + 9_000, "br=2400,ot=v,sid=\"s\"");
+    let session = &shard.sessions[&session_key("s", "cmcd")];
+    assert_eq!((session.fold.event_count, session.lost_events(), session.holes.len()), (4, 0, 0));
+    assert_eq!((session.fold.rebuffer_count, session.fold.duration_ms(marquee_qoe::State::Playing)), (1, 9_000));
+    assert_eq!((session.refold_from_row, shard.dead_letters.events()), (None, 0));
+}
+
+#[test]
+fn uncounted_events_wait_for_counted_ones_only() {
+    let mut shard = shard();
+    take_cmcd(&mut shard, 0, START_MS, &cmcd_line(1, 100, "e=ps,sta=p"));
+    take_cmcd(&mut shard, 1, START_MS + 200, "ot=m,sid=\"s\"");
+    let events = |shard: &PlaybackShard| shard.sessions[&session_key("s", "cmcd")].fold.event_count;
+    assert_eq!(events(&shard), 0);
+    take_cmcd(&mut shard, 2, START_MS + 300, &cmcd_line(0, 0, "e=ps,sta=s"));
+    assert_eq!(events(&shard), 3);
+    let session = &shard.sessions[&session_key("s", "cmcd")];
+    assert_eq!((session.lost_events(), session.refold_from_row), (0, None));
+}
+
+/// Sequences that no player counts are not for others to send.
+#[test]
+fn uncounted_sequences_of_others_are_dead_letters() {
+    let mut shard = shard();
+    take(&mut shard, "a", vec![(1 << 32, 0, PayloadView::FirstFrame)]);
+    assert_eq!((shard.dead_letters.events(), shard.sessions.len()), (1, 0));
 }
