@@ -48,7 +48,8 @@ def session(session_id: str = "s", **columns: object) -> Row:
     instants = {name: ORIGIN_MS + columns.pop(name, 0) * 1000 for name in ("started_at", "ended_at")}
     numbers = dict.fromkeys(SESSION_NUMBERS, 0)
     key = {"topic": TOPIC, "session_id": session_id, "player_instance": "", "revision": 1, "is_final": True}
-    return {**key, **numbers, "autoplay": False, "outcome": "played", **instants, **columns}
+    unknown = dict.fromkeys(COLUMNS["session_revisions"])
+    return {**unknown, **key, **numbers, "autoplay": False, "outcome": "played", **instants, **columns}
 
 
 def minute(index: int, cube_name: str, **columns: object) -> Row:
