@@ -203,7 +203,7 @@ SELECT
     ended_ms,
     request_ms,
     coalesce(is_final, false) AS is_final,
-    coalesce(request.deed = 'play_requested' AND request.autoplay, false) AS autoplay,
+    coalesce(request.autoplay, false) AS autoplay,
     CASE
         WHEN request_sequence IS NULL THEN 'unknown'
         WHEN fatal_sequence IS NOT NULL AND frame_sequence IS NOT NULL THEN 'playback_failure'

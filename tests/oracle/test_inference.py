@@ -161,6 +161,13 @@ def test_after_an_inference_the_gap_is_that_of_playing():
     assert folded.get("inferred_count silent_ms") == (1, 400_000)
 
 
+def test_a_pause_that_was_seen_to_have_ended_lends_no_gap_to_a_later_seek():
+    seek = [(21, "seek_start"), beat(22, 14), beat(422, 414)]
+    folded = fold(*START, (5, "pause"), beat(10, 4), beat(20, 14), *seek, (423, "session_end"))
+    assert folded.seconds() == {"startup_waiting": 1, "playing": 4 + 11, "paused": 5, "seek_waiting": 1 + 1}
+    assert folded.get("inferred_count silent_ms") == (1, 400_000)
+
+
 def test_a_second_pause_has_its_half_hour_again():
     folded = fold(
         *START,
