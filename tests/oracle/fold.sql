@@ -1,8 +1,11 @@
--- The session fold as set operations: from `events` and `late_events` to `recomputed_sessions`, one row a session, and
--- `recomputed_intervals`, one row for each time between two events that belongs to a state.
--- The rules are those of the table in pipelines/qoe/src/fold.rs; nothing of its code is used.
+-- The first half of the session fold as set operations: from `events` and `late_events` to `states`, one row an event
+-- with the state in which it leaves its session, and to what is counted on the way (`stalls`, `rendition_switches`).
+-- The rules are those of docs/qoe.md, sections 1 and 2; nothing of the code in pipelines/qoe is used.
 
 CREATE MACRO minute_of(ms) AS (ms - ((ms % 60000) + 60000) % 60000) // 60000;
+
+-- A silence longer than this is no state.
+CREATE MACRO gap_ms(paused) AS if(paused, 30, 5) * 60000;
 
 CREATE TEMP TABLE latest_sessions AS
 SELECT *
@@ -19,11 +22,17 @@ SELECT row_number() OVER () AS session, topic, session_id, player_instance
 FROM (SELECT DISTINCT topic, session_id, player_instance FROM timely_events);
 
 -- One row a sequence number: the least event id wins, then the one that came first.
+-- `deed` is what happened: the type, with the reported state and with what makes an error fatal.
 CREATE TEMP TABLE copies AS
 SELECT
     session_keys.session,
-    "partition", "offset", "index", sequence, time_ms, type, media_time_ms, representation_id, bitrate_bps, height_px,
-    dropped_frames, detail, fatal, business,
+    "partition", "offset", "index", sequence, time_ms, media_time_ms, representation_id, bitrate_bps, width_px,
+    height_px, rate_per_mille, autoplay, dropped_frames, detail, business,
+    CASE
+        WHEN type = 'player_state' THEN 'player_' || coalesce(player_state, '')
+        WHEN type = 'error' AND fatal THEN 'fatal_error'
+        ELSE type
+    END AS deed,
     coalesce(event_id, '') AS id,
     row_number() OVER one_sequence AS place,
     first_value(coalesce(event_id, '')) OVER one_sequence AS winning_id
@@ -31,94 +40,212 @@ FROM timely_events
 JOIN session_keys USING (topic, session_id, player_instance)
 WINDOW one_sequence AS (PARTITION BY session, sequence ORDER BY coalesce(event_id, ''), "offset", "index");
 
--- `effect` is the type of an event that can still change the session: nothing does after its end.
+-- `effect` is the deed of an event that can still change the session: nothing does after its end.
 CREATE TEMP TABLE folded_events AS
 SELECT
     * EXCLUDE (is_end),
-    CASE WHEN NOT coalesce(bool_or(is_end) OVER earlier, false) THEN type END AS effect
+    CASE WHEN NOT coalesce(bool_or(is_end) OVER earlier, false) THEN deed END AS effect,
+    is_end OR coalesce(bool_or(is_end) OVER earlier, false) AS ended
 FROM (
-    SELECT *, type = 'session_end' OR (type = 'error' AND coalesce(fatal, false)) AS is_end
+    SELECT *, deed IN ('session_end', 'fatal_error', 'player_ended', 'player_quit', 'player_failed') AS is_end
     FROM copies
     WHERE place = 1
 )
 WINDOW earlier AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING);
 
--- The flags after each event. Rebuffering needs some of them and comes next.
-CREATE TEMP TABLE flags AS
+-- The flags after each event that depend on nothing but events. `asked_to_pause` is the pause as the events have it:
+-- a playhead that advances can show that it was over.
+CREATE TEMP TABLE given_flags AS
 SELECT
-    session, sequence, time_ms, media_time_ms, effect, representation_id,
-    effect IS NULL
-        OR effect = 'session_end'
-        OR (effect = 'error' AND coalesce(fatal, false)) AS ended,
+    session, sequence, time_ms, media_time_ms, effect, representation_id, dropped_frames, ended,
     coalesce(last_value(
         CASE effect WHEN 'background' THEN true WHEN 'foreground' THEN false END IGNORE NULLS
     ) OVER so_far, false) AS background,
     coalesce(last_value(
-        CASE effect WHEN 'pause' THEN true WHEN 'resume' THEN false END IGNORE NULLS
-    ) OVER so_far, false) AS paused,
+        CASE effect WHEN 'ad_break_start' THEN true WHEN 'ad_break_end' THEN false END IGNORE NULLS
+    ) OVER so_far, false) AS ad_break,
     coalesce(last_value(
-        CASE effect WHEN 'ad_start' THEN true WHEN 'ad_end' THEN false END IGNORE NULLS
-    ) OVER so_far, false) AS ad,
+        CASE WHEN effect = 'ad_start' THEN true WHEN effect IN ('ad_end', 'ad_break_end') THEN false END IGNORE NULLS
+    ) OVER so_far, false) OR ad_break AS in_ad,
+    coalesce(
+        bool_or(effect IN ('play_requested', 'player_starting', 'player_playing')) OVER so_far, false
+    ) AS requested,
+    last_value(
+        CASE
+            WHEN effect IN ('pause', 'player_paused') THEN true
+            WHEN effect IN ('resume', 'player_playing', 'player_rebuffering') THEN false
+        END IGNORE NULLS
+    ) OVER so_far AS asked_to_pause,
+    count(*) FILTER (
+        effect IN ('pause', 'player_paused', 'resume', 'player_playing', 'player_rebuffering')
+    ) OVER so_far AS pause_changes,
     coalesce(last_value(
-        CASE effect WHEN 'seek_start' THEN true WHEN 'seek_end' THEN false END IGNORE NULLS
-    ) OVER so_far, false) AS seeking,
-    coalesce(bool_or(effect = 'first_frame') OVER so_far, false) AS started,
-    coalesce(bool_or(effect = 'play_requested') OVER so_far, false) AS requested,
+        CASE WHEN effect = 'playback_rate' THEN coalesce(rate_per_mille, 0) END IGNORE NULLS
+    ) OVER so_far, 1000) AS rate_per_mille,
     coalesce(last_value(
-        CASE WHEN effect = 'rendition' THEN coalesce(bitrate_bps, 0) END IGNORE NULLS
-    ) OVER so_far, 0) AS bitrate_bps,
+        CASE WHEN effect = 'viewport' THEN coalesce(width_px, 0) END IGNORE NULLS
+    ) OVER so_far, 0) AS viewport_width_px,
     coalesce(last_value(
-        CASE WHEN effect = 'rendition' THEN coalesce(height_px, 0) END IGNORE NULLS
-    ) OVER so_far, 0) AS height_px
+        CASE WHEN effect = 'viewport' THEN coalesce(height_px, 0) END IGNORE NULLS
+    ) OVER so_far, 0) AS viewport_height_px,
+    bitrate_bps AS event_bitrate_bps, width_px AS event_width_px, height_px AS event_height_px,
+    -- Only a rendition can make the bitrate unknown again: a heartbeat or a state without one says nothing.
+    coalesce(last_value(
+        CASE
+            WHEN effect = 'rendition' THEN coalesce(bitrate_bps, 0)
+            WHEN effect = 'heartbeat' OR starts_with(effect, 'player_') THEN nullif(bitrate_bps, 0)
+        END IGNORE NULLS
+    ) OVER so_far, 0) AS bitrate_bps
 FROM folded_events
 WINDOW so_far AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW);
 
+-- Rule 16. `shows_playing` marks a heartbeat from which the playhead advanced to the next event, a heartbeat too, as
+-- only playing lets it. Up to 5 min of length that needs no flag. Longer ones need a pause, and the first heartbeat
+-- that shows playing ends the pause that the events left: so of each pause only the first one may be longer.
+CREATE TEMP TABLE playing_shown AS
+SELECT
+    *,
+    is_advance AND (
+        length_ms <= gap_ms(false)
+        OR (
+            coalesce(asked_to_pause, false)
+            AND row_number() OVER (PARTITION BY session, pause_changes, is_advance ORDER BY sequence) = 1
+        )
+    ) AS shows_playing
+FROM (
+    SELECT
+        *,
+        coalesce(
+            effect = 'heartbeat' AND next_effect = 'heartbeat' AND NOT in_ad
+                AND length_ms BETWEEN 1000 AND gap_ms(true)
+                AND 2 * media_ms >= length_ms AND media_ms <= 4 * length_ms,
+            false
+        ) AS is_advance
+    FROM (
+        SELECT
+            *,
+            lead(effect) OVER in_order AS next_effect,
+            lead(time_ms) OVER in_order - time_ms AS length_ms,
+            lead(media_time_ms) OVER in_order - media_time_ms AS media_ms
+        FROM given_flags
+        WINDOW in_order AS (PARTITION BY session ORDER BY sequence)
+    )
+);
+
+-- The flags that a playhead can change, and the picture's size.
+CREATE TEMP TABLE flags AS
+SELECT
+    *,
+    coalesce(last_value(
+        CASE
+            WHEN shows_playing THEN false
+            WHEN effect IN ('pause', 'player_paused') THEN true
+            WHEN effect IN ('resume', 'player_playing', 'player_rebuffering') THEN false
+        END IGNORE NULLS
+    ) OVER so_far, false) AS paused,
+    coalesce(last_value(
+        CASE
+            WHEN effect IN ('seek_start', 'player_seeking') THEN true
+            WHEN shows_playing OR effect IN ('seek_end', 'player_playing', 'player_paused') THEN false
+        END IGNORE NULLS
+    ) OVER so_far, false) AS seeking,
+    coalesce(
+        bool_or(shows_playing OR effect IN ('first_frame', 'player_playing')) OVER so_far, false
+    ) AS started,
+    coalesce(last_value(
+        CASE
+            WHEN effect = 'rendition' THEN coalesce(event_width_px, 0)
+            WHEN bitrate_bps <> earlier_bitrate_bps THEN 0
+        END IGNORE NULLS
+    ) OVER so_far, 0) AS width_px,
+    coalesce(last_value(
+        CASE
+            WHEN effect = 'rendition' THEN coalesce(event_height_px, 0)
+            WHEN bitrate_bps <> earlier_bitrate_bps THEN 0
+        END IGNORE NULLS
+    ) OVER so_far, 0) AS height_px
+FROM (
+    SELECT
+        *,
+        lag(in_ad, 1, false) OVER in_order AS was_in_ad,
+        lag(bitrate_bps, 1, 0) OVER in_order AS earlier_bitrate_bps
+    FROM playing_shown
+    WINDOW in_order AS (PARTITION BY session ORDER BY sequence)
+)
+WINDOW so_far AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW);
+
 -- A rebuffer start while already rebuffering sets what is set: that it is ignored shows only in `episode` below.
+-- `upscale_per_mille` is NULL where the picture or the viewport is unknown.
 CREATE TEMP TABLE states AS
 SELECT
     *,
     CASE
         WHEN ended THEN NULL
-        WHEN background THEN 'background'
         WHEN paused THEN 'paused'
-        WHEN NOT started AND ad THEN 'ad'
+        WHEN NOT started AND in_ad THEN if(rebuffering, 'ad_rebuffer', 'ad')
         WHEN NOT started AND requested THEN 'startup_waiting'
         WHEN NOT started THEN NULL
         WHEN seeking THEN 'seek_waiting'
-        WHEN ad THEN 'ad'
+        WHEN in_ad THEN if(rebuffering, 'ad_rebuffer', 'ad')
         WHEN rebuffering THEN 'rebuffer'
         ELSE 'playing'
-    END AS state
+    END AS state,
+    CASE
+        WHEN least(width_px, height_px, viewport_width_px, viewport_height_px) > 0
+            THEN greatest(0, least(
+                viewport_width_px * 1000 // width_px, viewport_height_px * 1000 // height_px
+            ) - 1000)
+    END AS upscale_per_mille,
+    lag(paused, 1, false) OVER in_order AS was_paused,
+    lag(seeking, 1, false) OVER in_order AS was_seeking,
+    lag(rebuffering, 1, false) OVER in_order AS was_rebuffering,
+    lag(started, 1, false) OVER in_order AS was_started
 FROM (
     SELECT
         *,
         coalesce(last_value(
             CASE
-                WHEN effect = 'rebuffer_start' AND started AND NOT seeking THEN true
-                WHEN effect IN ('rebuffer_end', 'seek_start') THEN false
+                WHEN effect IN ('rebuffer_start', 'player_rebuffering') AND (started OR in_ad) AND NOT seeking THEN true
+                WHEN effect IN (
+                    'rebuffer_end', 'seek_start', 'player_seeking', 'player_playing', 'player_paused', 'ad_break_end'
+                ) THEN false
+                WHEN effect IN ('ad_start', 'ad_break_start') AND NOT was_in_ad THEN false
+                WHEN effect = 'ad_end' AND NOT ad_break THEN false
+                WHEN shows_playing THEN false
             END IGNORE NULLS
         ) OVER so_far, false) AS rebuffering
     FROM flags
     WINDOW so_far AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-);
+)
+WINDOW in_order AS (PARTITION BY session ORDER BY sequence);
 
 -- A stall is the first event of an episode (the rows between a rebuffer start and what ends it) that leaves the session
--- in state `rebuffer`.
+-- in state `rebuffer` or `ad_rebuffer`. An episode has one of the two: entering and leaving ads ends it.
 CREATE TEMP TABLE stalls AS
-SELECT session, sequence, time_ms
+SELECT
+    session, sequence, time_ms,
+    CASE
+        WHEN state = 'ad_rebuffer' THEN 'ad_rebuffer_count'
+        WHEN background THEN 'background_rebuffer_count'
+        ELSE 'rebuffer_count'
+    END AS measure
 FROM (
-    SELECT session, sequence, time_ms, state, sum(opens) OVER so_far AS episode
-    FROM (
-        SELECT
-            session, sequence, time_ms, state,
-            CAST(rebuffering AND NOT coalesce(lag(rebuffering) OVER in_order, false) AS INTEGER) AS opens
-        FROM states
-        WINDOW in_order AS (PARTITION BY session ORDER BY sequence)
-    )
+    SELECT
+        session, sequence, time_ms, state, background,
+        count(*) FILTER (rebuffering AND NOT was_rebuffering) OVER so_far AS episode
+    FROM states
     WINDOW so_far AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 )
-WHERE state = 'rebuffer'
+WHERE state IN ('rebuffer', 'ad_rebuffer')
 QUALIFY row_number() OVER (PARTITION BY session, episode ORDER BY sequence) = 1;
+
+-- Stalls with those of no known length, which only a player state tells of.
+CREATE TEMP TABLE counted_stalls AS
+SELECT session, time_ms, measure FROM stalls
+UNION ALL
+SELECT session, time_ms, if(background, 'background_rebuffer_count', 'rebuffer_count')
+FROM states
+WHERE effect = 'player_stalled' AND state IN ('playing', 'rebuffer');
 
 CREATE TEMP TABLE rendition_switches AS
 SELECT session, time_ms
@@ -131,177 +258,7 @@ FROM (
 )
 WHERE representation <> earlier_representation;
 
--- The time before each event, with what the event before it left. Time that steps back moves no cursor.
-CREATE TEMP TABLE recomputed_intervals AS
-SELECT
-    *,
-    CASE
-        WHEN is_silent OR state <> 'playing' THEN 0
-        WHEN from_media_ms IS NULL OR to_media_ms IS NULL THEN length_ms
-        ELSE greatest(0, least(to_media_ms - from_media_ms, 4 * length_ms))
-    END AS advance_ms
-FROM (
-    SELECT *, to_ms - from_ms AS length_ms, to_ms - from_ms > if(paused, 30, 5) * 60000 AS is_silent
-    FROM (
-        SELECT
-            session,
-            sequence AS to_sequence,
-            max(time_ms) OVER earlier AS from_ms,
-            time_ms AS to_ms,
-            lag(state) OVER in_order AS state,
-            lag(paused) OVER in_order AS paused,
-            lag(media_time_ms) OVER in_order AS from_media_ms,
-            media_time_ms AS to_media_ms,
-            lag(bitrate_bps) OVER in_order AS bitrate_bps,
-            lag(height_px) OVER in_order AS height_px,
-            lag(stall_ms) OVER in_order AS stall_ms
-        FROM (
-            SELECT
-                states.*,
-                last_value(stalls.time_ms IGNORE NULLS) OVER so_far AS stall_ms
-            FROM states
-            LEFT JOIN stalls USING (session, sequence)
-            WINDOW so_far AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-        )
-        WINDOW
-            in_order AS (PARTITION BY session ORDER BY sequence),
-            earlier AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-    )
-    WHERE state IS NOT NULL AND to_ms > from_ms
-);
-
-CREATE TEMP TABLE interval_sums AS
-SELECT
-    session,
-    sum(length_ms) FILTER (NOT is_silent AND state = 'startup_waiting') AS startup_waiting_ms,
-    sum(length_ms) FILTER (NOT is_silent AND state = 'playing') AS playing_ms,
-    sum(length_ms) FILTER (NOT is_silent AND state = 'rebuffer') AS rebuffer_ms,
-    sum(length_ms) FILTER (NOT is_silent AND state = 'seek_waiting') AS seek_waiting_ms,
-    sum(length_ms) FILTER (NOT is_silent AND state = 'paused') AS paused_ms,
-    sum(length_ms) FILTER (NOT is_silent AND state = 'ad') AS ad_ms,
-    sum(length_ms) FILTER (NOT is_silent AND state = 'background') AS background_ms,
-    sum(length_ms) FILTER (is_silent) AS silent_ms,
-    sum(advance_ms) AS media_ms,
-    sum(advance_ms) FILTER (bitrate_bps > 0) AS bitrate_media_ms,
-    sum(CAST(advance_ms AS HUGEINT) * bitrate_bps) AS bitrate_bit_ms,
-    sum(advance_ms) FILTER (height_px > 0) AS height_media_ms,
-    sum(advance_ms * height_px) AS height_px_ms
-FROM recomputed_intervals
-GROUP BY session;
-
-CREATE TEMP TABLE milestones AS
-SELECT
-    session,
-    min(sequence) FILTER (effect = 'play_requested') AS request_sequence,
-    arg_min(time_ms, sequence) FILTER (effect = 'play_requested') AS request_ms,
-    min(sequence) FILTER (effect = 'first_frame') AS frame_sequence,
-    min(sequence) FILTER (effect = 'error') AS error_sequence,
-    min(sequence) FILTER (effect = 'error' AND fatal) AS fatal_sequence,
-    min(sequence) FILTER (effect = 'session_end') AS end_sequence,
-    count(*) FILTER (effect = 'seek_start') AS seek_count,
-    coalesce(sum(dropped_frames) FILTER (effect = 'heartbeat'), 0) AS dropped_frames,
-    min(sequence) AS first_sequence,
-    max(time_ms) AS ended_ms,
-    count(*) AS event_count,
-    coalesce(max(sequence) FILTER (sequence < 4294967296) + 1, 0)
-        - count(*) FILTER (sequence < 4294967296) AS lost_events
-FROM folded_events
-GROUP BY session;
-
--- Between play request and first frame, these take the startup time away.
-CREATE TEMP TABLE interrupted_startups AS
-SELECT DISTINCT session
-FROM (
-    SELECT session, sequence
-    FROM folded_events
-    WHERE effect IN ('pause', 'seek_start', 'background', 'error')
-    UNION ALL
-    SELECT session, to_sequence
-    FROM recomputed_intervals
-    WHERE is_silent AND state = 'startup_waiting'
-) AS interruptions
-JOIN milestones USING (session)
-WHERE sequence > request_sequence AND sequence <= frame_sequence;
-
-CREATE TEMP TABLE copy_counts AS
-SELECT
-    session,
-    count(*) FILTER (place > 1 AND id = winning_id) AS duplicates,
-    count(*) FILTER (place > 1 AND id <> winning_id) AS conflicts
-FROM copies
-GROUP BY session;
-
-CREATE TEMP TABLE stall_counts AS
-SELECT session, count(*) AS rebuffer_count FROM stalls GROUP BY session;
-
-CREATE TEMP TABLE rendition_switch_counts AS
-SELECT session, count(*) AS rendition_switch_count FROM rendition_switches GROUP BY session;
-
-CREATE TEMP TABLE recomputed_sessions AS
-SELECT
-    session_keys.*,
-    opening.profile_id, opening.title_id, opening.device_type, opening.os, opening.player, opening.player_version,
-    opening.app_version, opening.country, opening.region, opening.isp, opening.cdn, opening.protocol, opening.asset_id,
-    opening.time_ms AS started_ms,
-    ended_ms,
-    request_ms,
-    coalesce(request_sequence < frame_sequence, false) AS is_start,
-    CASE
-        WHEN request_sequence < frame_sequence AND interrupted_startups.session IS NULL
-            THEN coalesce(startup_waiting_ms, 0)
-    END AS startup_ms,
-    coalesce(startup_waiting_ms, 0) AS startup_waiting_ms,
-    coalesce(playing_ms, 0) AS playing_ms,
-    coalesce(rebuffer_ms, 0) AS rebuffer_ms,
-    coalesce(seek_waiting_ms, 0) AS seek_waiting_ms,
-    coalesce(paused_ms, 0) AS paused_ms,
-    coalesce(ad_ms, 0) AS ad_ms,
-    coalesce(background_ms, 0) AS background_ms,
-    coalesce(silent_ms, 0) AS silent_ms,
-    coalesce(media_ms, 0) AS media_ms,
-    coalesce(rebuffer_count, 0) AS rebuffer_count,
-    seek_count,
-    coalesce(rendition_switch_count, 0) AS rendition_switch_count,
-    bitrate_bit_ms / nullif(bitrate_media_ms, 0) / 1000 AS avg_bitrate_kbps,
-    coalesce(bitrate_media_ms, 0) AS bitrate_media_ms,
-    coalesce(bitrate_bit_ms, 0) AS bitrate_bit_ms,
-    height_px_ms / nullif(height_media_ms, 0) AS avg_height_px,
-    milestones.dropped_frames,
-    event_count,
-    lost_events,
-    duplicates,
-    conflicts,
-    CASE
-        WHEN request_sequence IS NULL THEN 'unknown'
-        WHEN fatal_sequence IS NOT NULL AND frame_sequence IS NOT NULL THEN 'playback_failure'
-        WHEN fatal_sequence IS NOT NULL THEN 'start_failure'
-        WHEN frame_sequence IS NOT NULL THEN 'played'
-        WHEN is_final THEN 'exit_before_start'
-        ELSE 'pending'
-    END AS outcome,
-    failure.time_ms AS error_ms,
-    failure.detail AS error_code,
-    if(failure.sequence IS NULL, NULL, coalesce(failure.fatal, false)) AS error_fatal,
-    if(failure.sequence IS NULL, NULL, coalesce(failure.business, false)) AS error_business,
-    ending.detail AS end_reason
-FROM session_keys
-JOIN milestones USING (session)
-JOIN copy_counts USING (session)
-JOIN (
-    SELECT DISTINCT ON (folded_events.session) folded_events.session, timely_events.*
-    FROM milestones
-    JOIN folded_events ON folded_events.session = milestones.session AND folded_events.sequence = first_sequence
-    JOIN session_keys ON session_keys.session = milestones.session
-    JOIN timely_events USING (topic, "partition", "offset", "index")
-) AS opening ON opening.session = session_keys.session
-LEFT JOIN folded_events AS failure
-    ON failure.session = session_keys.session AND failure.sequence = coalesce(fatal_sequence, error_sequence)
-LEFT JOIN folded_events AS ending
-    ON ending.session = session_keys.session AND ending.sequence = end_sequence
-LEFT JOIN interval_sums USING (session)
-LEFT JOIN stall_counts USING (session)
-LEFT JOIN rendition_switch_counts USING (session)
-LEFT JOIN interrupted_startups USING (session)
-LEFT JOIN (
-    SELECT session, is_final FROM latest_sessions JOIN session_keys USING (topic, session_id, player_instance)
-) USING (session);
+CREATE TEMP TABLE seeks AS
+SELECT session, time_ms
+FROM states
+WHERE effect = 'seek_start' OR (effect = 'player_seeking' AND NOT was_seeking);

@@ -11,15 +11,32 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 MEASURES = (
-    "attempts startups startup_ms starts start_failures start_failures_business exits_before_start playback_failures"
+    "attempts autoplay_attempts startups startup_ms first_pictures first_picture_ms starts start_failures"
+    " start_failures_business exits_before_start quick_exits ended_plays playback_failures"
     " playback_failures_business startup_waiting_ms playing_ms rebuffer_ms seek_waiting_ms paused_ms ad_ms"
-    " background_ms rebuffer_count seek_count rendition_switch_count media_ms bitrate_media_ms bitrate_bit_ms"
+    " ad_rebuffer_ms background_ms background_startup_waiting_ms background_playing_ms background_rebuffer_ms"
+    " background_seek_waiting_ms rebuffer_count background_rebuffer_count ad_rebuffer_count seek_count"
+    " rendition_switch_count error_count media_ms bitrate_media_ms bitrate_bit_ms height_media_ms height_px_ms"
+    " upscale_media_ms upscale_per_mille_ms"
     " concurrent_00 concurrent_05 concurrent_10 concurrent_15 concurrent_20 concurrent_25 concurrent_30 concurrent_35"
     " concurrent_40 concurrent_45 concurrent_50 concurrent_55"
 ).split()
 
-CONTEXT_COLUMNS = (
-    "profile_id title_id device_type os player player_version app_version country region isp cdn protocol asset_id"
+DIMENSIONS = (
+    "country region city isp asn cdn edge protocol stream_type codec drm device_type os player player_version"
+    " app_version plan experiment_arm series_id title_id"
+).split()
+
+CONTEXT_COLUMNS = ["profile_id", *DIMENSIONS, "asset_id"]
+
+# The numbers of a session that are never NULL.
+SESSION_NUMBERS = (
+    "startup_waiting_ms playing_ms rebuffer_ms seek_waiting_ms paused_ms ad_ms ad_rebuffer_ms background_ms"
+    " background_startup_waiting_ms background_playing_ms background_rebuffer_ms background_seek_waiting_ms silent_ms"
+    " media_ms rebuffer_count background_rebuffer_count ad_rebuffer_count seek_count pause_count ad_count error_count"
+    " rendition_switch_count inferred_count bitrate_media_ms bitrate_bit_ms height_media_ms height_px_ms"
+    " upscale_media_ms upscale_per_mille_ms max_upscale_per_mille dropped_frames event_count lost_events duplicates"
+    " conflicts"
 ).split()
 
 _POSITION = {"topic": "VARCHAR", "partition": "INTEGER", "offset": "BIGINT", "index": "INTEGER"}
@@ -40,7 +57,11 @@ COLUMNS: dict[str, dict[str, str]] = {
         "media_time_ms": "BIGINT",
         "representation_id": "VARCHAR",
         "bitrate_bps": "BIGINT",
-        "height_px": "INTEGER",
+        "width_px": "BIGINT",
+        "height_px": "BIGINT",
+        "rate_per_mille": "BIGINT",
+        "autoplay": "BOOLEAN",
+        "player_state": "VARCHAR",
         "dropped_frames": "BIGINT",
         "detail": "VARCHAR",
         "fatal": "BOOLEAN",
@@ -57,16 +78,10 @@ COLUMNS: dict[str, dict[str, str]] = {
         **_CONTEXT,
         "started_at": "TIMESTAMPTZ",
         "ended_at": "TIMESTAMPTZ",
-        **dict.fromkeys(
-            "startup_ms startup_waiting_ms playing_ms rebuffer_ms seek_waiting_ms paused_ms ad_ms background_ms"
-            " silent_ms media_ms rebuffer_count seek_count rendition_switch_count".split(),
-            "BIGINT",
-        ),
+        "autoplay": "BOOLEAN",
+        **dict.fromkeys(["startup_ms", "first_picture_ms", "exit_after_ms", *SESSION_NUMBERS], "BIGINT"),
         "avg_bitrate_kbps": "DOUBLE",
-        "bitrate_media_ms": "BIGINT",
-        "bitrate_bit_ms": "BIGINT",
         "avg_height_px": "DOUBLE",
-        **dict.fromkeys("dropped_frames event_count lost_events duplicates conflicts".split(), "BIGINT"),
         "outcome": "VARCHAR",
         "error_code": "VARCHAR",
         "error_fatal": "BOOLEAN",
@@ -80,7 +95,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "epoch": "BIGINT",
         "minute": "TIMESTAMPTZ",
         "cube_name": "VARCHAR",
-        **dict.fromkeys("country device_type cdn protocol app_version title_id".split(), "VARCHAR"),
+        **dict.fromkeys(DIMENSIONS, "VARCHAR"),
         **dict.fromkeys(MEASURES, "BIGINT"),
         "startup_buckets": "BIGINT[]",
     },

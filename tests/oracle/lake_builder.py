@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 from deltalake import write_deltalake
 
-from lake import COLUMNS, MEASURES, PARTITIONED_BY
+from lake import COLUMNS, MEASURES, PARTITIONED_BY, SESSION_NUMBERS
 
 TOPIC = "playback"
 
@@ -46,14 +46,10 @@ def bronze(
 def session(session_id: str = "s", **columns: object) -> Row:
     """A row of `session_revisions`: final, nothing measured but what is given. `started_at`, `ended_at` in seconds."""
     instants = {name: ORIGIN_MS + columns.pop(name, 0) * 1000 for name in ("started_at", "ended_at")}
-    numbers = dict.fromkeys(
-        "startup_waiting_ms playing_ms rebuffer_ms seek_waiting_ms paused_ms ad_ms background_ms silent_ms media_ms"
-        " rebuffer_count seek_count rendition_switch_count bitrate_media_ms bitrate_bit_ms dropped_frames event_count"
-        " lost_events duplicates conflicts".split(),
-        0,
-    )
+    numbers = dict.fromkeys(SESSION_NUMBERS, 0)
     key = {"topic": TOPIC, "session_id": session_id, "player_instance": "", "revision": 1, "is_final": True}
-    return {**key, **numbers, "outcome": "played", **instants, **columns}
+    unknown = dict.fromkeys(COLUMNS["session_revisions"])
+    return {**unknown, **key, **numbers, "autoplay": False, "outcome": "played", **instants, **columns}
 
 
 def minute(index: int, cube_name: str, **columns: object) -> Row:
@@ -80,20 +76,25 @@ def _partition_date(table: str) -> str:
     return f"strftime({source.get(table, 'received_at')}, '%Y-%m-%d') AS {PARTITIONED_BY[table]}"
 
 
+def _typed_rows(connection: duckdb.DuckDBPyConnection, table: str, types: dict[str, str], rows: list[Row]) -> str:
+    """Puts rows into this database; returns SQL that gives them in the table's own types."""
+    given = {name: "BIGINT" if kind == "TIMESTAMPTZ" else kind for name, kind in types.items()}
+    declared = ", ".join(f'"{name}" {kind}' for name, kind in given.items())
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE given_{table} ({declared})")
+    if rows:
+        places = ", ".join(["({})".format(", ".join("?" * len(types)))] * len(rows))
+        connection.execute(f"INSERT INTO given_{table} VALUES {places}", [row.get(n) for row in rows for n in types])
+    selected = ", ".join(_column(name, kind) for name, kind in types.items())
+    return f"SELECT {selected} FROM given_{table}"
+
+
 def write_table(lake_dir: Path, table: str, rows: list[Row], columns: dict[str, dict[str, str]] = COLUMNS) -> None:
     """Writes the table anew, with its columns among these."""
-    types = columns[table]
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    given = {name: "BIGINT" if kind == "TIMESTAMPTZ" else kind for name, kind in types.items()}
-    connection.execute("CREATE TABLE given ({})".format(", ".join(f'"{n}" {kind}' for n, kind in given.items())))
-    if rows:
-        places = ", ".join("?" * len(types))
-        connection.executemany(f"INSERT INTO given VALUES ({places})", [[row.get(n) for n in types] for row in rows])
-    selected = ", ".join(_column(name, kind) for name, kind in types.items())
     partition = PARTITIONED_BY.get(table)
     dated = f"SELECT *, {_partition_date(table)} FROM" if partition else "FROM"
-    relation = connection.sql(f"{dated} (SELECT {selected} FROM given)")
+    relation = connection.sql(f"{dated} ({_typed_rows(connection, table, columns[table], rows)})")
     write_deltalake(lake_dir / table, relation, partition_by=[partition] if partition else None, mode="overwrite")
 
 
@@ -103,3 +104,17 @@ def write_lake(
     """Writes every table that has columns here; those not given are empty."""
     for table in columns:
         write_table(lake_dir, table, tables.get(table, []), columns)
+
+
+def lake_in_memory(tables: dict[str, list[Row]]) -> duckdb.DuckDBPyConnection:
+    """What `lake.load` would give of such a lake, for tests of what the oracle does with it."""
+    # Handing a few rows to more than one thread takes longer than folding them.
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("SET TimeZone = 'UTC'")
+    for table, types in COLUMNS.items():
+        declared = ", ".join(f'"{name}" {kind}' for name, kind in types.items())
+        connection.execute(f"CREATE TEMP TABLE {table} ({declared}, partition_value VARCHAR)")
+        if table in tables:
+            rows = _typed_rows(connection, table, types, tables[table])
+            connection.execute(f"INSERT INTO {table} SELECT *, NULL FROM ({rows})")
+    return connection
