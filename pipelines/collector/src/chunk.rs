@@ -117,6 +117,7 @@ mod tests {
             context: Some(Context { session_id: session_id.to_owned(), ..Default::default() }),
             sent_at_ms: 1,
             events: (0..events as u64).map(|sequence| ViewEvent { sequence, ..Default::default() }).collect(),
+            ..Default::default()
         }
     }
 

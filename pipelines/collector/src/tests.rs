@@ -75,6 +75,7 @@ fn batch(session_id: &str, events: u64) -> ViewEventBatch {
         context: Some(Context { session_id: session_id.to_owned(), ..Default::default() }),
         sent_at_ms: NOW_MS,
         events: (0..events).map(|sequence| ViewEvent { sequence, ..Default::default() }).collect(),
+        ..Default::default()
     }
 }
 

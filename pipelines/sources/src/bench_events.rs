@@ -131,6 +131,7 @@ impl Bench {
             context: Some(self.contexts[place as usize].clone()),
             sent_at_ms: events.last().map_or(0, |event| event.event_time_ms),
             events,
+            location: None,
         }
     }
 }
@@ -174,7 +175,7 @@ fn time_ms(sequence: u64, length: u64) -> i64 {
 
 fn payload(sequence: u64, length: u64, rng: &mut SmallRng) -> Payload {
     match step(sequence, length) {
-        Step::PlayRequested => Payload::PlayRequested(PlayRequested {}),
+        Step::PlayRequested => Payload::PlayRequested(PlayRequested::default()),
         Step::FirstFrame => Payload::FirstFrame(FirstFrame {}),
         Step::SessionEnd => Payload::SessionEnd(SessionEnd { reason: "ended".to_owned() }),
         Step::StallBegins => Payload::RebufferStart(RebufferStart {}),
@@ -194,6 +195,7 @@ fn payload(sequence: u64, length: u64, rng: &mut SmallRng) -> Payload {
             buffer_ms: rng.random_range(1_000..30_000),
             throughput_bps: rng.random_range(2_000_000..20_000_000),
             dropped_frames: rng.random_range(0..3),
+            ..Default::default()
         }),
     }
 }
@@ -226,7 +228,7 @@ fn context(seed: u64, session: u64) -> Context {
         isp: ISPS[rng.random_range(0..ISPS.len())].to_owned(),
         cdn: CDNS[rng.random_range(0..CDNS.len())].to_owned(),
         protocol: "dash".to_owned(),
-        asset_id: String::new(),
+        ..Context::default()
     }
 }
 

@@ -205,7 +205,7 @@ fn session_batches(session: &Listed, chunks: &[Chunk]) -> Vec<ViewEventBatch> {
         media_ms: 0,
         events: Vec::with_capacity(3 + 2 * chunks.len()),
     };
-    script.push(Payload::PlayRequested(PlayRequested {}));
+    script.push(Payload::PlayRequested(PlayRequested::default()));
     for (index, chunk) in chunks.iter().enumerate() {
         let rendition = Payload::Rendition(Rendition {
             representation_id: chunk.representation_index.to_string(),
@@ -248,6 +248,7 @@ fn session_batches(session: &Listed, chunks: &[Chunk]) -> Vec<ViewEventBatch> {
             context: Some(context.clone()),
             sent_at_ms: events.last().map_or(0, |event| event.event_time_ms),
             events: events.to_vec(),
+            ..Default::default()
         })
         .collect()
 }

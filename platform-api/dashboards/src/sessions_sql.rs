@@ -34,11 +34,13 @@ const LISTED: &str = "session_id, player_instance, profile_id, title_id, device_
 
 /// The columns of one session; instants as ms.
 const DETAILED: &str = "session_id, player_instance, profile_id, title_id, device_type, os, player, player_version, \
-    app_version, country, region, isp, cdn, protocol, asset_id, outcome, is_final, close_reason, end_reason, revision, \
+    app_version, series_id, country, region, city, isp, asn, cdn, edge, protocol, stream_type, codec, drm, plan, \
+    experiment_arm, asset_id, outcome, is_final, close_reason, end_reason, revision, \
     topic, \"partition\", epoch, CAST(started_at AS BIGINT) / 1000 AS started_at_ms, \
-    CAST(ended_at AS BIGINT) / 1000 AS ended_at_ms, startup_ms, startup_waiting_ms, playing_ms, rebuffer_ms, \
-    seek_waiting_ms, paused_ms, ad_ms, background_ms, silent_ms, media_ms, rebuffer_count, seek_count, \
-    rendition_switch_count, avg_bitrate_kbps, avg_height_px, dropped_frames, event_count, lost_events, duplicates, \
+    CAST(ended_at AS BIGINT) / 1000 AS ended_at_ms, startup_ms, first_picture_ms, exit_after_ms, autoplay, \
+    startup_waiting_ms, playing_ms, rebuffer_ms, seek_waiting_ms, paused_ms, ad_ms, ad_rebuffer_ms, background_ms, \
+    silent_ms, media_ms, rebuffer_count, background_rebuffer_count, ad_rebuffer_count, seek_count, pause_count, \
+    ad_count, rendition_switch_count, error_count, inferred_count, avg_bitrate_kbps, avg_height_px, dropped_frames, event_count, lost_events, duplicates, \
     conflicts, late_events, error_code, error_fatal, error_business";
 
 /// What the browser asks for.
@@ -184,7 +186,8 @@ pub(crate) fn events(session_id: &str, player_instance: &str, started_at_ms: i64
         "SELECT sequence, type, CAST(event_time AS BIGINT) / 1000 AS time_ms, \
          CAST(received_at AS BIGINT) / 1000 AS received_at_ms, clock_shift_ms, coalesce(event_id, '') AS event_id, \
          topic, \"partition\", \"offset\", \"index\", is_late, media_time_ms, representation_id, bitrate_bps, width_px, height_px, \
-         codec, rendition_cdn, buffer_ms, throughput_bps, dropped_frames, detail, fatal, business \
+         rendition_codec AS codec, rendition_cdn, buffer_ms, throughput_bps, dropped_frames, detail, fatal, business, \
+         autoplay, rate_per_mille, player_state \
          FROM events WHERE session_id = {} AND player_instance = {} AND ingest_date >= {} \
          ORDER BY sequence, coalesce(event_id, ''), \"offset\", \"index\" LIMIT {}",
         quote::text(session_id),

@@ -162,7 +162,7 @@ fn random_session(rng: &mut StdRng, number: u64) -> Vec<ViewEventBatch> {
             _ => rng.random_range(1..9_000),
         };
         let payload = match (sequence, rng.random_range(0..34)) {
-            (0, 0..30) | (_, 24) => Payload::PlayRequested(PlayRequested {}),
+            (0, 0..30) | (_, 24) => Payload::PlayRequested(PlayRequested::default()),
             (1..4, 0..10) | (_, 0..2) => Payload::FirstFrame(FirstFrame {}),
             (_, 2..6) => Payload::RebufferStart(RebufferStart {}),
             (_, 6..10) => Payload::RebufferEnd(RebufferEnd {}),
@@ -197,6 +197,7 @@ fn random_session(rng: &mut StdRng, number: u64) -> Vec<ViewEventBatch> {
             context: Some(context.clone()),
             sent_at_ms: events.iter().map(|event| event.event_time_ms).max().unwrap_or_default(),
             events: events.to_vec(),
+            ..Default::default()
         })
         .filter(|_| !rng.random_bool(0.05)) // lost
         .collect();
@@ -377,11 +378,11 @@ async fn live_streams_changes_and_ends_with_the_server() {
     let attempt = |number: u64| {
         let event = ViewEvent {
             event_time_ms: now_ms,
-            payload: Some(Payload::PlayRequested(PlayRequested {})),
+            payload: Some(Payload::PlayRequested(PlayRequested::default())),
             ..ViewEvent::default()
         };
         let context = Context { session_id: format!("session-{number}"), ..Context::default() };
-        ViewEventBatch { context: Some(context), sent_at_ms: now_ms, events: vec![event] }
+        ViewEventBatch { context: Some(context), sent_at_ms: now_ms, events: vec![event], ..Default::default() }
     };
     server.world.append(&[attempt(1)]).await;
     settle(&server.world);

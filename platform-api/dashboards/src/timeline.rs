@@ -1,9 +1,7 @@
 //! What a session did when: its raw events folded once more, by the fold that made its row, and each interval kept. The
 //! sums of the spans are the durations of the row.
 
-use std::borrow::Cow;
-
-use marquee_events::{PayloadKind, PayloadView};
+use marquee_events::{FlatPayload, PayloadKind, PlayerState};
 use marquee_qoe::{NoMinutes, SessionFold, State};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +24,8 @@ pub(crate) struct EventRow {
     fatal: bool,
     #[serde(default)]
     business: bool,
+    rate_per_mille: Option<i32>,
+    player_state: Option<String>,
 }
 
 /// A stretch of time in one state.
@@ -51,17 +51,24 @@ pub(crate) fn spans(rows: &[EventRow]) -> Vec<Span> {
         }
         last_sequence = Some(row.sequence);
         let Some(payload) = payload(row) else { continue };
-        let (from_ms, to_ms) = (fold.last_time_ms, row.time_ms);
-        if let Some(state) = fold.state().filter(|_| fold.event_count > 0 && to_ms > from_ms) {
-            let state = if to_ms - from_ms > fold.gap_ms() { "silent" } else { name(state) };
-            match spans.last_mut() {
-                Some(last) if last.state == state && last.to_ms == from_ms => last.to_ms = to_ms,
-                _ => spans.push(Span { state, from_ms, to_ms }),
-            }
+        let before = durations(&fold);
+        fold.apply(row.time_ms, row.media_time_ms, &payload.view(), &mut NoMinutes);
+        let grown = durations(&fold).into_iter().zip(before).find(|(after, before)| after.1 != before.1);
+        let Some(((state, after_ms), (_, before_ms))) = grown else { continue };
+        let (from_ms, to_ms) = (row.time_ms - (after_ms - before_ms), row.time_ms);
+        match spans.last_mut() {
+            Some(last) if last.state == state && last.to_ms == from_ms => last.to_ms = to_ms,
+            _ => spans.push(Span { state, from_ms, to_ms }),
         }
-        fold.apply(row.time_ms, row.media_time_ms, &payload, &mut NoMinutes);
     }
     spans
+}
+
+/// Every duration of a session: an event adds its interval to one of them at most.
+fn durations(fold: &SessionFold) -> [(&'static str, i64); State::ALL.len() + 2] {
+    let others = [("background", fold.background_total_ms()), ("silent", fold.silent_ms)];
+    let mut states = State::ALL.into_iter().map(|state| (name(state), fold.duration_ms(state))).chain(others);
+    std::array::from_fn(|_| states.next().expect("there are as many"))
 }
 
 fn name(state: State) -> &'static str {
@@ -72,42 +79,30 @@ fn name(state: State) -> &'static str {
         State::SeekWaiting => "seek_waiting",
         State::Paused => "paused",
         State::Ad => "ad",
-        State::Background => "background",
+        State::AdRebuffering => "ad_rebuffer",
     }
 }
 
 /// Only what decides about states; the row has the rest. `None` for a kind that this version does not know.
-fn payload(row: &EventRow) -> Option<PayloadView<'_>> {
-    let detail = || Cow::Borrowed(row.detail.as_deref().unwrap_or_default());
-    Some(match PayloadKind::from_name(&row.kind)? {
-        PayloadKind::PlayRequested => PayloadView::PlayRequested,
-        PayloadKind::FirstFrame => PayloadView::FirstFrame,
-        PayloadKind::RebufferStart => PayloadView::RebufferStart,
-        PayloadKind::RebufferEnd => PayloadView::RebufferEnd,
-        PayloadKind::Pause => PayloadView::Pause,
-        PayloadKind::Resume => PayloadView::Resume,
-        PayloadKind::SeekStart => PayloadView::SeekStart,
-        PayloadKind::SeekEnd => PayloadView::SeekEnd,
-        PayloadKind::Rendition => PayloadView::Rendition {
-            representation_id: Cow::Borrowed(row.representation_id.as_deref().unwrap_or_default()),
-            bitrate_bps: row.bitrate_bps.unwrap_or_default() as u64,
-            width: row.width_px.unwrap_or_default() as u32,
-            height: row.height_px.unwrap_or_default() as u32,
-            codec: Cow::Borrowed(""),
-            cdn: Cow::Borrowed(""),
-        },
-        PayloadKind::AdStart => PayloadView::AdStart { ad_id: detail() },
-        PayloadKind::AdEnd => PayloadView::AdEnd,
-        PayloadKind::Error => PayloadView::Error { code: detail(), fatal: row.fatal, business: row.business },
-        PayloadKind::Heartbeat => PayloadView::Heartbeat {
-            buffer_ms: 0,
-            throughput_bps: 0,
-            dropped_frames: row.dropped_frames.unwrap_or_default() as u32,
-        },
-        PayloadKind::Background => PayloadView::Background,
-        PayloadKind::Foreground => PayloadView::Foreground,
-        PayloadKind::SessionEnd => PayloadView::SessionEnd { reason: detail() },
-    })
+fn payload(row: &EventRow) -> Option<FlatPayload<'_>> {
+    let kind = PayloadKind::from_name(&row.kind)?;
+    let number = |value: Option<i64>| value.unwrap_or_default() as u64;
+    let size = |value: Option<i32>| value.unwrap_or_default() as u64;
+    let numbers = match kind {
+        PayloadKind::Rendition | PayloadKind::Viewport => {
+            [number(row.bitrate_bps), size(row.width_px), size(row.height_px), 0]
+        }
+        PayloadKind::Error => [u64::from(row.fatal), u64::from(row.business), 0, 0],
+        PayloadKind::Heartbeat => [0, 0, number(row.dropped_frames), number(row.bitrate_bps)],
+        PayloadKind::PlaybackRate => [size(row.rate_per_mille), 0, 0, 0],
+        PayloadKind::PlayerState => {
+            let state = row.player_state.as_deref().and_then(PlayerState::from_name);
+            [number(row.bitrate_bps), 0, state.map_or(0, |state| state as u64), 0]
+        }
+        _ => [0; 4],
+    };
+    let text = if kind == PayloadKind::Rendition { &row.representation_id } else { &row.detail };
+    Some(FlatPayload { kind, texts: [text.as_deref().unwrap_or_default(), "", ""], numbers })
 }
 
 #[cfg(test)]

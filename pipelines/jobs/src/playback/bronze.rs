@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Arr
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
-use marquee_events::{CONTEXT_FIELDS, FlatPayload, PayloadKind};
+use marquee_events::{CONTEXT_FIELDS, FlatPayload, PayloadKind, PlayerState as PlayerStateName};
 use marquee_lake::tables;
 
 use super::session::{Context, Incoming};
@@ -32,7 +32,7 @@ struct Row {
     sequence: u64,
     raw_time_ms: i64,
     media_time_ms: i64,
-    numbers: [u64; 3],
+    numbers: [u64; 4],
     texts: [u32; 3],
     id_start: u32,
     id_length: u16,
@@ -81,7 +81,7 @@ pub(crate) struct StoredRow {
     pub(crate) media_time_ms: Option<i64>,
     pub(crate) kind: PayloadKind,
     pub(crate) texts: [String; 3],
-    pub(crate) numbers: [u64; 3],
+    pub(crate) numbers: [u64; 4],
     pub(crate) context: Arc<Context>,
     /// The fold has seen it.
     pub(crate) folded: bool,
@@ -208,7 +208,9 @@ impl BronzeRows {
 
     /// The rows as a batch, sorted by (session, instance, sequence). Texts are dictionaries.
     pub(crate) fn batch(&self, topic: &str, partition: u32) -> RecordBatch {
-        use PayloadKind::{AdStart, Error, Heartbeat, Rendition, SessionEnd};
+        use PayloadKind::{
+            AdStart, Error, Heartbeat, PlayRequested, PlaybackRate, PlayerState, Rendition, SessionEnd, Viewport,
+        };
         let order = self.sorted();
         let rows = || order.iter().map(|row| &self.rows[*row as usize]);
         let record = |row: &Row| &self.records[row.record as usize];
@@ -216,19 +218,21 @@ impl BronzeRows {
         let dictionary =
             |keys: Int32Array| -> ArrayRef { Arc::new(DictionaryArray::<Int32Type>::new(keys, values.clone())) };
         let known = |number: u32| (number > 0).then_some(number as i32);
-        let is = |row: &Row, kind: PayloadKind| row.kind == kind;
         let text = |index: usize, kinds: &[PayloadKind]| -> ArrayRef {
             dictionary(rows().map(|r| known(r.texts[index]).filter(|_| kinds.contains(&r.kind))).collect())
         };
-        let number = |index: usize, kind: PayloadKind| -> ArrayRef {
-            Arc::new(rows().map(|r| is(r, kind).then_some(r.numbers[index] as i64)).collect::<Int64Array>())
+        // The number of a row's kind that goes into a column: (kind, place), as `FlatPayload` has them.
+        let number_of = |row: &Row, places: &[(PayloadKind, usize)]| {
+            places.iter().find(|(kind, _)| *kind == row.kind).map(|(_, index)| row.numbers[*index])
         };
-        let small = |index: usize, kind: PayloadKind| -> ArrayRef {
-            Arc::new(rows().map(|r| is(r, kind).then_some(r.numbers[index] as i32)).collect::<Int32Array>())
+        let number = |places: &[(PayloadKind, usize)]| -> ArrayRef {
+            Arc::new(rows().map(|r| number_of(r, places).map(|n| n as i64)).collect::<Int64Array>())
         };
-        let flag = |index: usize| -> ArrayRef {
-            let flags = rows().map(|r| is(r, PayloadKind::Error).then_some(r.numbers[index] != 0));
-            Arc::new(flags.collect::<BooleanArray>())
+        let small = |places: &[(PayloadKind, usize)]| -> ArrayRef {
+            Arc::new(rows().map(|r| number_of(r, places).map(|n| n as i32)).collect::<Int32Array>())
+        };
+        let flag = |places: &[(PayloadKind, usize)]| -> ArrayRef {
+            Arc::new(rows().map(|r| number_of(r, places).map(|n| n != 0)).collect::<BooleanArray>())
         };
         let ints =
             |value: &dyn Fn(&Row) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(rows().map(value))) };
@@ -260,17 +264,22 @@ impl BronzeRows {
             Arc::new(rows().map(|r| Some(r.is_late)).collect::<BooleanArray>()),
             Arc::new(rows().map(|r| Some(r.media_time_ms).filter(|ms| *ms != NO_MEDIA_TIME)).collect::<Int64Array>()),
             text(0, &[Rendition]),
-            number(0, Rendition),
-            small(1, Rendition),
-            small(2, Rendition),
+            number(&[(Rendition, 0), (Heartbeat, 3), (PlayerState, 0)]),
+            small(&[(Rendition, 1), (Viewport, 1)]),
+            small(&[(Rendition, 2), (Viewport, 2)]),
             text(1, &[Rendition]),
             text(2, &[Rendition]),
-            number(0, Heartbeat),
-            number(1, Heartbeat),
-            number(2, Heartbeat),
-            text(0, &[AdStart, Error, SessionEnd]),
-            flag(0),
-            flag(1),
+            number(&[(Heartbeat, 0), (PlayerState, 1)]),
+            number(&[(Heartbeat, 1)]),
+            number(&[(Heartbeat, 2)]),
+            text(0, &[AdStart, Error, SessionEnd, PlayerState]),
+            flag(&[(Error, 0)]),
+            flag(&[(Error, 1)]),
+            flag(&[(PlayRequested, 0)]),
+            small(&[(PlaybackRate, 0)]),
+            constant_texts(rows().map(|r| number_of(r, &[(PlayerState, 2)]).map_or(-1, |n| n as i64)), |state| {
+                PlayerStateName::ALL[state as usize - 1].name().to_owned()
+            }),
         ];
         columns.extend((2..CONTEXT_FIELDS.len()).map(|field| context(field, false)));
         let spec = tables::EVENTS.columns;
@@ -315,12 +324,15 @@ impl BronzeRows {
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// A dictionary column of few distinct values, each made once.
+/// A dictionary column of few distinct values, each made once; negative keys are NULL.
 fn constant_texts(keys: impl Iterator<Item = i64>, text: impl Fn(i64) -> String) -> ArrayRef {
     let mut seen: Vec<i64> = Vec::new();
     let mut last = 0;
     let numbers: Int32Array = keys
         .map(|key| {
+            if key < 0 {
+                return None;
+            }
             if seen.get(last) != Some(&key) {
                 last = seen.iter().position(|k| *k == key).unwrap_or_else(|| {
                     seen.push(key);

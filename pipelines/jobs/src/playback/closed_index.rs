@@ -13,7 +13,7 @@ const IN_MEMORY_MS: i64 = 2 * 60 * 60 * 1000;
 
 /// Closed sessions are forgotten this long after their last event (ms of event time): a laptop that wakes up after a
 /// long weekend still continues its session. Less than the 7 days for which manifests are kept.
-const RETENTION_MS: i64 = 6 * 24 * 60 * 60 * 1000;
+pub(crate) const RETENTION_MS: i64 = 6 * 24 * 60 * 60 * 1000;
 
 /// A segment holds about this much event time (ms): some hundred segments in all, not one an epoch.
 const SEGMENT_SPAN_MS: i64 = 30 * 60 * 1000;

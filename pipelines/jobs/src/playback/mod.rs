@@ -5,7 +5,9 @@
 
 mod bronze;
 mod closed_index;
+mod cube_list;
 mod cubes;
+mod known_values;
 mod refold;
 mod rules;
 mod session;
@@ -19,7 +21,8 @@ use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use marquee_lake::{TableSpec, tables};
 use marquee_stream::{Job, ShardId, ShardState, StreamError};
 
-pub use cubes::{CellDimensions, Cube};
+pub use cube_list::{Cube, OTHER};
+pub use cubes::CellDimensions;
 
 use shard::PlaybackShard;
 
@@ -72,7 +75,7 @@ impl Job for Playback {
     }
 
     fn snapshot_version(&self) -> u32 {
-        1
+        2
     }
 
     fn replay_table(&self) -> &'static TableSpec {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
-use marquee_events::{CONTEXT_FIELDS, PayloadKind};
+use marquee_events::{CONTEXT_FIELDS, PayloadKind, PlayerState};
 use marquee_lake::tables;
 use marquee_qoe::{Retract, SessionFold};
 
 use super::bronze::StoredRow;
-use super::cubes::{CellIds, Cubes};
+use super::cubes::Cubes;
 use super::session::{CloseReason, Context, Session};
 
 /// Rows of one session: earlier epochs and this one.
@@ -42,10 +42,11 @@ pub(crate) fn refold(
     }
     for row in winners.values() {
         if fresh.needs_context() && row.sequence == fresh.next_sequence {
-            begin(&mut fresh, row.context.as_ref().clone(), cubes);
+            begin(&mut fresh, row.time_ms, row.context.as_ref().clone(), cubes);
         }
-        let ids = fresh.cells.unwrap_or_default();
-        fresh.offer(&row.incoming(), || row.context.as_ref().clone(), &mut cubes.sink(ids));
+        let mut sink = cubes.sink(fresh.cells.unwrap_or_default());
+        fresh.offer(&row.incoming(), || row.context.as_ref().clone(), &mut sink);
+        fresh.cells = fresh.cells.and(Some(sink.finish()));
     }
     let late_events = session.late_events + rows.iter().filter(|row| is_late(row)).count() as u64;
     fresh.clock_shift_ms = session.clock_shift_ms;
@@ -58,9 +59,9 @@ pub(crate) fn refold(
     advance(session, watermark_ms, cubes);
 }
 
-/// Sets the context of the first folded event and with it the cells.
-pub(crate) fn begin(session: &mut Session, context: Context, cubes: &mut Cubes) {
-    session.cells = Some(cubes.cell_ids(|field| context.get(field)));
+/// Sets the context of the first folded event, which is of `time_ms`, and with it the cells.
+pub(crate) fn begin(session: &mut Session, time_ms: i64, context: Context, cubes: &mut Cubes) {
+    session.cells = Some(cubes.cells(time_ms, |field| context.get(field)));
     session.context = context;
 }
 
@@ -78,26 +79,33 @@ pub(crate) fn advance(session: &mut Session, watermark_ms: Option<i64>, cubes: &
     }
     let is_over = session.fold.event_count > 0 && watermark_ms >= session.fold.last_time_ms + session.fold.gap_ms();
     if is_over && session.closed.is_none() {
-        let ids = session.cells.unwrap_or_default();
-        session.close(CloseReason::Gap, &mut cubes.sink(ids));
+        close(session, CloseReason::Gap, cubes);
     }
 }
 
 /// Gives up the first hole, whatever the watermark.
 pub(crate) fn skip_hole(session: &mut Session, cubes: &mut Cubes) {
-    if let Some(context) = session.first_waiting_context() {
-        begin(session, context, cubes);
+    if let Some((time_ms, context)) = session.first_waiting_context() {
+        begin(session, time_ms, context, cubes);
     }
-    let ids = session.cells.unwrap_or_default();
-    session.skip_hole(&mut cubes.sink(ids));
+    let mut sink = cubes.sink(session.cells.unwrap_or_default());
+    session.skip_hole(&mut sink);
+    session.cells = session.cells.and(Some(sink.finish()));
+}
+
+/// No more events are waited for.
+pub(crate) fn close(session: &mut Session, reason: CloseReason, cubes: &mut Cubes) {
+    let mut sink = cubes.sink(session.cells.unwrap_or_default());
+    session.close(reason, &mut sink);
+    session.cells = session.cells.and(Some(sink.finish()));
 }
 
 /// Takes back what the fold of the rows known before has added.
 fn retract(session: &Session, rows: &SessionRows, was_closed: bool, cubes: &mut Cubes) {
     let before = winners(rows.iter().filter(|row| row.folded && row.sequence < session.next_sequence));
     let Some(first) = before.values().next() else { return };
-    let ids: CellIds = cubes.cell_ids(|field| first.context.get(field));
-    let mut sink = cubes.sink(ids);
+    let cells = cubes.cells(first.time_ms, |field| first.context.get(field));
+    let mut sink = cubes.sink(cells);
     let mut minutes = Retract(&mut sink);
     let mut fold = SessionFold::default();
     for row in before.values() {
@@ -107,6 +115,7 @@ fn retract(session: &Session, rows: &SessionRows, was_closed: bool, cubes: &mut 
     if was_closed {
         fold.close(&mut minutes);
     }
+    sink.finish();
     debug_assert!(
         session.fold.event_count == 0 || session.fold == fold,
         "bronze tells another story than the state of {}: {fold:?} {:?}",
@@ -160,19 +169,30 @@ pub(crate) fn stored_rows(batch: &RecordBatch) -> Vec<((String, String), StoredR
         .map(|row| {
             let kind = PayloadKind::from_name(kind.value(row)).expect("only known kinds are written");
             let numbers = match kind {
-                PayloadKind::Rendition => {
-                    [int_or_zero("bitrate_bps", row), small_or_zero("width_px", row), small_or_zero("height_px", row)]
-                }
-                PayloadKind::Error => [flag("fatal", row), flag("business", row), 0],
+                PayloadKind::PlayRequested => [flag("autoplay", row), 0, 0, 0],
+                PayloadKind::Rendition | PayloadKind::Viewport => [
+                    int_or_zero("bitrate_bps", row),
+                    small_or_zero("width_px", row),
+                    small_or_zero("height_px", row),
+                    0,
+                ],
+                PayloadKind::Error => [flag("fatal", row), flag("business", row), 0, 0],
                 PayloadKind::Heartbeat => [
                     int_or_zero("buffer_ms", row),
                     int_or_zero("throughput_bps", row),
                     int_or_zero("dropped_frames", row),
+                    int_or_zero("bitrate_bps", row),
                 ],
-                _ => [0; 3],
+                PayloadKind::PlaybackRate => [small_or_zero("rate_per_mille", row), 0, 0, 0],
+                PayloadKind::PlayerState => {
+                    let state = PlayerState::from_name(&text_or_empty("player_state", row));
+                    let state = state.map_or(0, |state| state as u64);
+                    [int_or_zero("bitrate_bps", row), int_or_zero("buffer_ms", row), state, 0]
+                }
+                _ => [0; 4],
             };
             let texts = if kind == PayloadKind::Rendition {
-                ["representation_id", "codec", "rendition_cdn"].map(|name| text_or_empty(name, row))
+                ["representation_id", "rendition_codec", "rendition_cdn"].map(|name| text_or_empty(name, row))
             } else {
                 [text_or_empty("detail", row), String::new(), String::new()]
             };

@@ -9,8 +9,14 @@ const MAX_SEQUENCE: u64 = 1 << 32;
 /// Ten times what 16K video needs (bit/s): sums of bitrate × ms stay within 64 bits.
 const MAX_BITRATE_BPS: u64 = 10_000_000_000;
 
-/// Playheads beyond a year are no playheads (ms).
-const MAX_MEDIA_TIME_MS: i64 = 366 * 24 * 60 * 60 * 1000;
+/// Playheads of live streams may be wall-clock times; beyond the year 5000 they are none (ms).
+const MAX_MEDIA_TIME_MS: i64 = 100_000_000_000_000;
+
+/// Larger than any picture or screen (px): sums of upscale × ms stay within 64 bits.
+const MAX_PICTURE_PX: u32 = 65_535;
+
+/// Players offer at most 16 × (‰); sums of media time stay within 64 bits far beyond.
+const MAX_RATE_PER_MILLE: u32 = 100_000;
 
 /// The rule that an event breaks: (reason, detail). `shift_ms` corrects its clock.
 pub(crate) fn broken_rule(event: &EventView<'_>, shift_ms: i64, received_at_ms: i64) -> Option<(&'static str, String)> {
@@ -35,20 +41,31 @@ pub(crate) fn broken_rule(event: &EventView<'_>, shift_ms: i64, received_at_ms: 
         return Some(("media_time_out_of_range", format!("media_time_ms {:?}", event.media_time_ms)));
     }
     let texts: [&str; 3] = match payload {
-        PayloadView::Rendition { bitrate_bps, .. } if *bitrate_bps > MAX_BITRATE_BPS => {
+        PayloadView::Rendition { bitrate_bps, .. }
+        | PayloadView::Heartbeat { bitrate_bps, .. }
+        | PayloadView::PlayerState { bitrate_bps, .. }
+            if *bitrate_bps > MAX_BITRATE_BPS =>
+        {
             return Some(("bitrate_out_of_range", format!("bitrate_bps {bitrate_bps} is above {MAX_BITRATE_BPS}")));
         }
         PayloadView::Heartbeat { throughput_bps, .. } if i64::try_from(*throughput_bps).is_err() => {
             return Some(("throughput_out_of_range", format!("throughput_bps {throughput_bps}")));
         }
-        PayloadView::Rendition { representation_id, codec, cdn, width, height, .. } => {
-            if i32::try_from(*width).is_err() || i32::try_from(*height).is_err() {
-                return Some(("picture_out_of_range", format!("{width} × {height} px")));
-            }
-            [representation_id, codec, cdn]
+        PayloadView::Rendition { width, height, .. } | PayloadView::Viewport { width, height }
+            if (*width).max(*height) > MAX_PICTURE_PX =>
+        {
+            return Some(("picture_out_of_range", format!("{width} × {height} px")));
         }
+        PayloadView::PlaybackRate { rate_per_mille } if *rate_per_mille > MAX_RATE_PER_MILLE => {
+            return Some(("rate_out_of_range", format!("rate_per_mille {rate_per_mille}")));
+        }
+        PayloadView::PlayerState { state: None, .. } => {
+            return Some(("unknown_state", "the player reports a state that is not known".to_owned()));
+        }
+        PayloadView::Rendition { representation_id, codec, cdn, .. } => [representation_id, codec, cdn],
         PayloadView::AdStart { ad_id: text }
         | PayloadView::Error { code: text, .. }
+        | PayloadView::PlayerState { code: text, .. }
         | PayloadView::SessionEnd { reason: text } => [text, "", ""],
         _ => [""; 3],
     };

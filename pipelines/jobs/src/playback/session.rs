@@ -12,7 +12,7 @@ use marquee_qoe::{MinuteSink, SessionFold};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::cubes::{CellIds, Cubes};
+use super::cubes::{Cells, Cubes};
 
 /// Early events that wait at most; with more, the first hole is given up: a player that lost so many events in a row
 /// will hardly send them.
@@ -73,7 +73,7 @@ struct Buffered {
     media_time_ms: Option<i64>,
     kind: u8,
     texts: [String; 3],
-    numbers: [u64; 3],
+    numbers: [u64; 4],
     context: Option<Context>,
 }
 
@@ -124,7 +124,7 @@ pub(crate) struct Session {
     pub(crate) timer_ms: Option<i64>,
     /// Its cells in this process.
     #[serde(skip)]
-    pub(crate) cells: Option<CellIds>,
+    pub(crate) cells: Option<Cells>,
 }
 
 impl Session {
@@ -166,7 +166,8 @@ impl Session {
 
     /// Numbers its cells, if an event that decides them has been folded.
     pub(crate) fn number_cells(&mut self, cubes: &mut Cubes) {
-        self.cells = (!self.needs_context()).then(|| cubes.cell_ids(|field| self.context.get(field)));
+        let started_at_ms = self.fold.started_at_ms;
+        self.cells = (!self.needs_context()).then(|| cubes.cells(started_at_ms, |field| self.context.get(field)));
     }
 
     /// Whether folding `context` would be the first: then the session's cells have to be known.
@@ -281,9 +282,10 @@ impl Session {
         }
     }
 
-    /// The context of the first waiting event, when it would be the first to fold.
-    pub(crate) fn first_waiting_context(&self) -> Option<Context> {
-        self.buffer.front().filter(|_| self.needs_context()).and_then(|event| event.context.clone())
+    /// Time and context of the first waiting event, when it would be the first to fold.
+    pub(crate) fn first_waiting_context(&self) -> Option<(i64, Context)> {
+        let front = self.buffer.front().filter(|_| self.needs_context())?;
+        Some((front.time_ms, front.context.clone()?))
     }
 
     /// No more events are waited for.

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::bronze::{BronzeRows, StoredRow};
 use super::closed_index::{ClosedIndex, ClosedSession};
 use super::cubes::Cubes;
+use super::known_values::KnownValues;
 use super::refold::{self, SessionRows};
 use super::rules::broken_rule;
 use super::session::{CloseReason, Context, Incoming, Offer, Session};
@@ -57,6 +58,7 @@ struct SnapshotRef<'a> {
     latest_event_ms: Option<i64>,
     sessions: Vec<(u128, &'a Session)>,
     closed: &'a ClosedIndex,
+    known_values: &'a KnownValues,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +67,7 @@ struct Snapshot {
     latest_event_ms: Option<i64>,
     sessions: Vec<(u128, Session)>,
     closed: ClosedIndex,
+    known_values: KnownValues,
 }
 
 impl PlaybackShard {
@@ -92,6 +95,7 @@ impl PlaybackShard {
         shard.epoch = snapshot.epoch;
         shard.latest_event_ms = snapshot.latest_event_ms;
         shard.closed = snapshot.closed;
+        shard.cubes.known_values = snapshot.known_values;
         for (key, mut session) in snapshot.sessions {
             session.number_cells(&mut shard.cubes);
             shard.timers.set(key, &mut session);
@@ -182,10 +186,12 @@ impl PlaybackShard {
             return;
         }
         if session.needs_context() && event.sequence == session.next_sequence {
-            refold::begin(session, Context::of(context), &mut self.cubes);
+            refold::begin(session, event.time_ms, Context::of(context), &mut self.cubes);
         }
-        let ids = session.cells.unwrap_or_default();
-        if session.offer(event, || Context::of(context), &mut self.cubes.sink(ids)) == Offer::Behind {
+        let mut sink = self.cubes.sink(session.cells.unwrap_or_default());
+        let offer = session.offer(event, || Context::of(context), &mut sink);
+        session.cells = session.cells.and(Some(sink.finish()));
+        if offer == Offer::Behind {
             session.refold_from_row = Some(row);
             return;
         }
@@ -358,8 +364,13 @@ impl PlaybackShard {
     fn snapshot(&self) -> Vec<u8> {
         let mut sessions: Vec<(u128, &Session)> = self.sessions.iter().map(|(key, s)| (*key, s.as_ref())).collect();
         sessions.sort_unstable_by_key(|(key, _)| *key);
-        let snapshot =
-            SnapshotRef { epoch: self.epoch, latest_event_ms: self.latest_event_ms, sessions, closed: &self.closed };
+        let snapshot = SnapshotRef {
+            epoch: self.epoch,
+            latest_event_ms: self.latest_event_ms,
+            sessions,
+            closed: &self.closed,
+            known_values: &self.cubes.known_values,
+        };
         postcard::to_stdvec(&snapshot).expect("plain data can be encoded")
     }
 }
@@ -435,6 +446,9 @@ impl ShardState for PlaybackShard {
             .extend(others.into_iter().filter(|(_, rows)| rows.num_rows() > 0).map(|(table, rows)| (table as _, rows)));
         self.start_next_epoch();
         let watermark_ms = self.watermark_ms();
+        if let Some(watermark_ms) = watermark_ms {
+            self.cubes.known_values.forget_before(watermark_ms);
+        }
         let new_segments = self.closed.age(epoch, watermark_ms).into_iter().collect();
         Ok(Frozen {
             tables,
@@ -457,8 +471,7 @@ fn end(session: &mut Session, cubes: &mut Cubes) {
         refold::skip_hole(session, cubes);
     }
     if session.fold.event_count > 0 && session.closed.is_none() {
-        let ids = session.cells.unwrap_or_default();
-        session.close(CloseReason::EndOfInput, &mut cubes.sink(ids));
+        refold::close(session, CloseReason::EndOfInput, cubes);
     }
 }
 

@@ -382,6 +382,7 @@ impl Player<'_> {
             buffer_ms: self.buffered_ms() as u32,
             throughput_bps: self.throughput_bps,
             dropped_frames: u32::from(self.rng.random_range(0..20_u8) == 0),
+            ..Default::default()
         };
         self.recorder.event(Payload::Heartbeat(heartbeat));
     }

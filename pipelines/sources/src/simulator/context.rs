@@ -19,17 +19,27 @@ const DEVICES: [((&str, &str, &str), u32); 8] = [
     (("browser", "macos", "dash.js"), 5),
 ];
 
-/// (country, region, internet provider, weight)
-const PLACES: [((&str, &str, &str), u32); 9] = [
-    (("DE", "BY", "isar-kabel"), 12),
-    (("DE", "BE", "spree-net"), 10),
-    (("FR", "IDF", "seine-fibre"), 11),
-    (("GB", "LND", "thames-broadband"), 12),
-    (("US", "CA", "bay-cable"), 18),
-    (("US", "NY", "hudson-fiber"), 14),
-    (("BR", "SP", "paulista-telecom"), 10),
-    (("IN", "MH", "deccan-mobile"), 9),
-    (("JP", "13", "sumida-hikari"), 4),
+/// Where a viewer lives, and through whom.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    country: &'static str,
+    region: &'static str,
+    city: &'static str,
+    isp: &'static str,
+    /// Of the numbers that are reserved for documentation (RFC 5398).
+    asn: &'static str,
+}
+
+const PLACES: [(Place, u32); 9] = [
+    (Place { country: "DE", region: "BY", city: "Munich", isp: "isar-kabel", asn: "64496" }, 12),
+    (Place { country: "DE", region: "BE", city: "Berlin", isp: "spree-net", asn: "64497" }, 10),
+    (Place { country: "FR", region: "IDF", city: "Paris", isp: "seine-fibre", asn: "64498" }, 11),
+    (Place { country: "GB", region: "LND", city: "London", isp: "thames-broadband", asn: "64499" }, 12),
+    (Place { country: "US", region: "CA", city: "San Francisco", isp: "bay-cable", asn: "64500" }, 18),
+    (Place { country: "US", region: "NY", city: "New York", isp: "hudson-fiber", asn: "64501" }, 14),
+    (Place { country: "BR", region: "SP", city: "São Paulo", isp: "paulista-telecom", asn: "64502" }, 10),
+    (Place { country: "IN", region: "MH", city: "Mumbai", isp: "deccan-mobile", asn: "64503" }, 9),
+    (Place { country: "JP", region: "13", city: "Tokyo", isp: "sumida-hikari", asn: "64504" }, 4),
 ];
 
 const CDNS: [(&str, u32); 3] = [("edge-a", 5), ("edge-b", 3), (TROUBLED_CDN, 2)];
@@ -55,10 +65,10 @@ pub(crate) fn is_troubled(cdn: &str) -> bool {
 /// Every country that viewers live in, with its weight.
 pub(crate) fn countries() -> Vec<(&'static str, u32)> {
     let mut countries: Vec<(&str, u32)> = Vec::new();
-    for ((country, ..), weight) in PLACES {
-        match countries.iter_mut().find(|(known, _)| *known == country) {
+    for (place, weight) in PLACES {
+        match countries.iter_mut().find(|(known, _)| *known == place.country) {
             Some((_, sum)) => *sum += weight,
-            None => countries.push((country, weight)),
+            None => countries.push((place.country, weight)),
         }
     }
     countries
@@ -66,7 +76,7 @@ pub(crate) fn countries() -> Vec<(&'static str, u32)> {
 
 /// A device with its player and network somewhere in `country`, one of [`countries`]; ids are left empty.
 pub(crate) fn device_context(rng: &mut StdRng, country: &str) -> Context {
-    let near: Vec<_> = PLACES.into_iter().filter(|((known, ..), _)| *known == country).collect();
+    let near: Vec<_> = PLACES.into_iter().filter(|(place, _)| place.country == country).collect();
     let places = if near.is_empty() { PLACES.to_vec() } else { near };
     let device = weighted(rng, &DEVICES);
     let place = weighted(rng, &places);
@@ -94,22 +104,33 @@ pub(super) fn session_context(settings: &SimulatorSettings, run_start_ms: i64, i
     }
 }
 
-fn equipped(
-    rng: &mut StdRng,
-    (device_type, os, player): (&str, &str, &str),
-    (country, region, isp): (&str, &str, &str),
-) -> Context {
+fn equipped(rng: &mut StdRng, (device_type, os, player): (&str, &str, &str), place: Place) -> Context {
     let hls_only = matches!(player, "avplayer" | "hls.js");
+    let player_version = pick(rng, &["1.9.2", "2.0.0", "2.1.3"]);
+    let app_version = pick(rng, &["7.3.0", "7.4.0", "7.4.1", "8.0.0-beta"]);
+    let cdn = weighted(rng, &CDNS);
     Context {
         device_type: device_type.to_owned(),
         os: os.to_owned(),
         player: player.to_owned(),
-        player_version: pick(rng, &["1.9.2", "2.0.0", "2.1.3"]).to_owned(),
-        app_version: pick(rng, &["7.3.0", "7.4.0", "7.4.1", "8.0.0-beta"]).to_owned(),
-        country: country.to_owned(),
-        region: region.to_owned(),
-        isp: isp.to_owned(),
-        cdn: weighted(rng, &CDNS).to_owned(),
+        player_version: player_version.to_owned(),
+        app_version: app_version.to_owned(),
+        country: place.country.to_owned(),
+        region: place.region.to_owned(),
+        city: place.city.to_owned(),
+        isp: place.isp.to_owned(),
+        asn: place.asn.to_owned(),
+        cdn: cdn.to_owned(),
+        edge: format!("{cdn}-{}", place.country.to_lowercase()),
+        codec: if device_type == "tv" { "hvc1" } else { "avc1" }.to_owned(),
+        drm: match player {
+            "avplayer" => "fairplay",
+            _ if os == "windows" => "playready",
+            _ => "widevine",
+        }
+        .to_owned(),
+        plan: if app_version.ends_with("-beta") { "premium" } else { "standard" }.to_owned(),
+        stream_type: "vod".to_owned(),
         protocol: if hls_only { "hls" } else { "dash" }.to_owned(),
         ..Context::default()
     }

@@ -253,6 +253,7 @@ impl SessionPlan {
         ViewEventBatch {
             context: Some(self.context.clone()),
             sent_at_ms,
+            location: None,
             events: events
                 .iter()
                 .map(|event| ViewEvent {

@@ -220,6 +220,7 @@ impl Player<'_> {
             buffer_ms: if stalled { 0 } else { self.rng.random_range(1_000..30_000) },
             throughput_bps: self.rng.random_range(LADDER[self.rung].2..=3 * LADDER[self.rung].2),
             dropped_frames: self.rng.random_range(0..3),
+            bitrate_bps: 0,
         };
         self.recorder.event(Payload::Heartbeat(heartbeat));
     }

@@ -78,7 +78,7 @@ impl Recorder {
             startup_interrupted: false,
             played: Played::default(),
         };
-        recorder.event(Payload::PlayRequested(PlayRequested {}));
+        recorder.event(Payload::PlayRequested(PlayRequested::default()));
         recorder
     }
 

@@ -67,6 +67,7 @@ fn fold(events: &[Seen]) -> SessionCounts {
                 representation.clone_from(&event.representation_id);
             }
             PayloadKind::PlayRequested | PayloadKind::Heartbeat | PayloadKind::Error => {}
+            other => panic!("the simulator sends no {}", other.name()),
         }
         interrupted |= !first_frame && (background || paused || seeking);
         let Some(next) = events.get(index + 1) else { break };

@@ -70,7 +70,12 @@ fn batches(context: &Context, events: Vec<ViewEvent>) -> Vec<ViewEventBatch> {
         let sent_at_ms = (event.event_time_ms.div_euclid(HEARTBEAT_MS) + 1) * HEARTBEAT_MS;
         match batches.last_mut() {
             Some(batch) if batch.sent_at_ms == sent_at_ms => batch.events.push(event),
-            _ => batches.push(ViewEventBatch { context: Some(context.clone()), sent_at_ms, events: vec![event] }),
+            _ => batches.push(ViewEventBatch {
+                context: Some(context.clone()),
+                sent_at_ms,
+                events: vec![event],
+                ..Default::default()
+            }),
         }
     }
     batches
@@ -86,7 +91,7 @@ struct Script {
 
 impl Script {
     fn play(&mut self, stalls: f64) {
-        self.say(Payload::PlayRequested(PlayRequested {}));
+        self.say(Payload::PlayRequested(PlayRequested::default()));
         let startup_ms = (600.0 * (self.rng.random::<f64>() * 1.8).exp()) as i64;
         match self.rng.random_range(0..100) {
             0..4 => {
@@ -167,6 +172,7 @@ impl Script {
             buffer_ms: self.rng.random_range(4_000..28_000),
             throughput_bps: self.rng.random_range(3_000_000..24_000_000),
             dropped_frames: u32::from(self.rng.random_bool(0.1)),
+            ..Default::default()
         };
         self.say(Payload::Heartbeat(beat));
     }

@@ -279,6 +279,7 @@ fn a_record_of_bad_events_is_kept_once() {
         context: Some(context),
         sent_at_ms: 0,
         events: vec![event; marquee_events::MAX_EVENTS_PER_BATCH],
+        ..Default::default()
     };
     let payload = batch.encode_to_vec();
     let length = payload.len();

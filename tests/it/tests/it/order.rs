@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marquee_events::proto::{
-    Context, Error, FirstFrame, Heartbeat, Pause, PlayRequested, RebufferEnd, RebufferStart, Rendition, Resume,
-    SeekEnd, SeekStart, SessionEnd, ViewEvent, ViewEventBatch, view_event::Payload,
+    self, AdBreakEnd, AdBreakStart, AdEnd, AdStart, Background, Context, Error, FirstFrame, Foreground, Heartbeat,
+    Pause, PlayRequested, PlaybackRate, RebufferEnd, RebufferStart, Rendition, Resume, SeekEnd, SeekStart, SessionEnd,
+    ViewEvent, ViewEventBatch, Viewport, view_event::Payload,
 };
-use marquee_events::{ContentType, ManualClock};
+use marquee_events::{ContentType, ManualClock, PlayerState};
 use marquee_jobs::{PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::tables;
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
@@ -39,15 +40,30 @@ const SESSION_COLUMNS: &[&str] = &[
     "started_at",
     "ended_at",
     "startup_ms",
+    "first_picture_ms",
+    "exit_after_ms",
+    "autoplay",
     "startup_waiting_ms",
     "playing_ms",
     "rebuffer_ms",
     "seek_waiting_ms",
     "paused_ms",
+    "ad_ms",
+    "ad_rebuffer_ms",
+    "background_ms",
+    "background_playing_ms",
     "silent_ms",
     "media_ms",
     "rebuffer_count",
+    "background_rebuffer_count",
+    "ad_rebuffer_count",
     "seek_count",
+    "pause_count",
+    "ad_count",
+    "error_count",
+    "inferred_count",
+    "upscale_per_mille_ms",
+    "max_upscale_per_mille",
     "rendition_switch_count",
     "avg_bitrate_kbps",
     "avg_height_px",
@@ -70,7 +86,8 @@ fn outcome(lake: &MemoryLake) -> Outcome {
             *newest = (revision, row[3..].to_vec());
         }
     }
-    let dimensions = ["minute", "cube_name", "country", "device_type", "cdn", "protocol", "app_version", "title_id"];
+    let dimensions =
+        ["minute", "cube_name", "country", "device_type", "cdn", "protocol", "app_version", "title_id", "codec"];
     let mut minutes: BTreeMap<Vec<String>, Vec<i64>> = BTreeMap::new();
     let columns = [&dimensions[..], &marquee_qoe::Measure::NAMES[..]].concat();
     for row in text_rows(&lake.rows(&tables::QOE_MINUTES), &columns) {
@@ -189,12 +206,23 @@ fn session(index: usize, kinds: &[u8], gaps_ms: &[i64]) -> ViewEventBatch {
         country: "DE".into(),
         ..Default::default()
     };
-    ViewEventBatch { context: Some(context), sent_at_ms: 0, events: events.collect() }
+    ViewEventBatch { context: Some(context), sent_at_ms: 0, events: events.collect(), ..Default::default() }
 }
 
+/// How many kinds [`payload`] tells apart; heartbeats, the last, come twice.
+const KINDS: u8 = 26;
+
 fn payload(kind: u8, sequence: usize) -> Payload {
-    match kind % 13 {
-        0 => Payload::PlayRequested(PlayRequested {}),
+    let state = |state: PlayerState| {
+        Payload::PlayerState(proto::PlayerState {
+            state: state.name().to_owned(),
+            code: "E0".into(),
+            bitrate_bps: 500_000 * (sequence as u64 % 3),
+            buffer_ms: 7,
+        })
+    };
+    match kind % KINDS {
+        0 => Payload::PlayRequested(PlayRequested { autoplay: sequence.is_multiple_of(2) }),
         1 | 2 => Payload::FirstFrame(FirstFrame {}),
         3 => Payload::RebufferStart(RebufferStart {}),
         4 => Payload::RebufferEnd(RebufferEnd {}),
@@ -205,12 +233,31 @@ fn payload(kind: u8, sequence: usize) -> Payload {
         9 => Payload::Rendition(Rendition {
             representation_id: format!("r{}", sequence % 3),
             bitrate_bps: 1_000_000 + sequence as u64,
+            width: 640,
             height: 360,
-            ..Default::default()
+            codec: "avc1".into(),
+            cdn: "a".into(),
         }),
         10 if sequence > 8 => Payload::SessionEnd(SessionEnd { reason: "ended".into() }),
         11 if sequence > 6 => Payload::Error(Error { code: format!("E{sequence}"), fatal: true, business: false }),
-        _ => Payload::Heartbeat(Heartbeat { buffer_ms: 1, throughput_bps: 2, dropped_frames: 3 }),
+        12 => Payload::Error(Error { code: format!("W{sequence}"), fatal: false, business: true }),
+        13 => Payload::AdBreakStart(AdBreakStart {}),
+        14 => Payload::AdStart(AdStart { ad_id: "ad".into() }),
+        15 => Payload::AdEnd(AdEnd {}),
+        16 => Payload::AdBreakEnd(AdBreakEnd {}),
+        17 => Payload::Background(Background {}),
+        18 => Payload::Foreground(Foreground {}),
+        19 => Payload::PlaybackRate(PlaybackRate { rate_per_mille: 1500 }),
+        20 => Payload::Viewport(Viewport { width: 1920, height: 1080 }),
+        21 => state(PlayerState::Playing),
+        22 => state(PlayerState::Rebuffering),
+        23 if sequence > 8 => state(PlayerState::Quit),
+        _ => Payload::Heartbeat(Heartbeat {
+            buffer_ms: 1,
+            throughput_bps: 2,
+            dropped_frames: 3,
+            bitrate_bps: 700_000 * (sequence as u64 % 2),
+        }),
     }
 }
 
@@ -284,7 +331,7 @@ fn a_forgotten_session_does_not_find_its_former_life() {
             media_time_ms: None,
             payload: Some(payload(u8::from(*sequence > 0), 0)),
         });
-        ViewEventBatch { context: Some(context), sent_at_ms: 0, events: events.collect() }
+        ViewEventBatch { context: Some(context), sent_at_ms: 0, events: events.collect(), ..Default::default() }
     };
     let steps = [
         Step::Append(vec![

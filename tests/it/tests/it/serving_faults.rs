@@ -177,6 +177,7 @@ impl Running<'_> {
             context: Some(Context { session_id: "s-1".to_owned(), ..Default::default() }),
             sent_at_ms: now_ms(),
             events: vec![ViewEvent { event_time_ms: now_ms(), ..Default::default() }],
+            ..Default::default()
         })
     }
 }

@@ -34,7 +34,7 @@ fn take(shard: &mut PlaybackShard, session_id: &str, events: Vec<(u64, i64, Payl
         payload: Some(payload),
         ..Default::default()
     });
-    let batch = BatchView { context, sent_at_ms: 0, events: events.collect() };
+    let batch = BatchView { context, sent_at_ms: 0, events: events.collect(), ..Default::default() };
     shard.view_events(&record, &batch, ContentType::Protobuf.mime());
     shard.fire_timers();
 }
@@ -42,7 +42,7 @@ fn take(shard: &mut PlaybackShard, session_id: &str, events: Vec<(u64, i64, Payl
 #[test]
 fn a_session_whose_deadline_moves_to_and_fro_has_one_timer() {
     let mut shard = shard();
-    take(&mut shard, "a", vec![(0, 0, PayloadView::PlayRequested)]);
+    take(&mut shard, "a", vec![(0, 0, PayloadView::PlayRequested { autoplay: false })]);
     for cycle in 0..5_000_u64 {
         // Behind a hole: the deadline is the event's own time, a little earlier each cycle.
         let after_ms = 10_000 - cycle as i64;
@@ -55,7 +55,7 @@ fn a_session_whose_deadline_moves_to_and_fro_has_one_timer() {
     let session = shard.sessions.values().next().unwrap();
     assert_eq!((session.fold.event_count, session.closed, session.holes.len()), (10_001, None, 0));
     // The early entry fires long before the session is over, and the session still closes in the end.
-    take(&mut shard, "b", vec![(0, 60_000, PayloadView::PlayRequested)]);
+    take(&mut shard, "b", vec![(0, 60_000, PayloadView::PlayRequested { autoplay: false })]);
     assert_eq!((shard.timers.len(), shard.sessions.len()), (2, 2));
     take(&mut shard, "b", vec![(1, 600_000, PayloadView::FirstFrame)]);
     assert_eq!(shard.sessions[&session_key("a", "")].closed, Some(CloseReason::Gap));
@@ -68,8 +68,11 @@ fn a_session_whose_deadline_moves_to_and_fro_has_one_timer() {
 fn a_session_that_goes_takes_its_timer_along() {
     let mut shard = shard();
     for number in 0..100 {
-        let events = vec![(0, 0, PayloadView::PlayRequested), (1, 1, PayloadView::SessionEnd { reason: "".into() })];
-        take(&mut shard, &number.to_string(), vec![(0, 0, PayloadView::PlayRequested)]);
+        let events = vec![
+            (0, 0, PayloadView::PlayRequested { autoplay: false }),
+            (1, 1, PayloadView::SessionEnd { reason: "".into() }),
+        ];
+        take(&mut shard, &number.to_string(), vec![(0, 0, PayloadView::PlayRequested { autoplay: false })]);
         take(&mut shard, &number.to_string(), events);
     }
     shard.move_closed_to_index();
@@ -87,7 +90,7 @@ fn cells_are_bounded_and_stay_those_of_their_sessions() {
         for number in 0..SESSIONS {
             let after_ms = epoch as i64 * 60_000;
             let events = vec![
-                (0, after_ms, PayloadView::PlayRequested),
+                (0, after_ms, PayloadView::PlayRequested { autoplay: false }),
                 (1, after_ms, PayloadView::FirstFrame),
                 (2, after_ms + 10, PayloadView::SessionEnd { reason: "".into() }),
             ];

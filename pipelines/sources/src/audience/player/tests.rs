@@ -172,6 +172,7 @@ fn folded(played: &Played) -> SessionFold {
     let batch = ViewEventBatch {
         context: Some(Context { session_id: "s".to_owned(), ..Context::default() }),
         sent_at_ms: 1,
+        location: None,
         events: played
             .events
             .iter()
@@ -212,7 +213,7 @@ fn counts_of(fold: &SessionFold) -> SessionCounts {
         seek_waiting_ms: fold.duration_ms(State::SeekWaiting),
         paused_ms: fold.duration_ms(State::Paused),
         ad_ms: fold.duration_ms(State::Ad),
-        background_ms: fold.duration_ms(State::Background),
+        background_ms: fold.background_total_ms(),
         rendition_switch_count: u64::from(fold.rendition_switch_count),
     }
 }
