@@ -21,8 +21,6 @@ serde = { version = "1", features = ["derive"] }
 serde_json = "1"
 */
 
-use std::ops::RangeInclusive;
-
 use arroyo_udf_plugin::udf;
 use marquee_events::{FlatPayload, PayloadKind, PlayerState};
 use marquee_qoe::{NoMinutes, SessionFold, State};
@@ -117,15 +115,14 @@ const UNCOUNTED_SEQUENCE: u64 = 1 << 32;
 /// The end of the year 9999, ms since the epoch: what RFC 3339 can say.
 const LAST_TIME_MS: i64 = 253_402_300_799_999;
 
-/// Playheads beyond a year are no playheads (ms).
-const MEDIA_TIME_MS: RangeInclusive<i64> = -31_622_400_000..=31_622_400_000;
+// The limits of the playback job (`pipelines/jobs/src/playback/rules.rs`), which has their reasons.
+const MAX_BITRATE_BPS: i64 = 10_000_000_000;
+const MAX_MEDIA_TIME_MS: i64 = 100_000_000_000_000;
+const MAX_PICTURE_PX: i64 = 65_535;
+const MAX_RATE_PER_MILLE: i64 = 100_000;
 
-/// Ten times what 16K video needs (bit/s): sums of bitrate × ms stay within 64 bits.
-const BITRATE_BPS: RangeInclusive<i64> = 0..=10_000_000_000;
-
-const PICTURE_PX: RangeInclusive<i64> = 0..=0x7fff_ffff;
-
-const UNSIGNED: RangeInclusive<i64> = 0..=0xffff_ffff;
+/// Frames are counted in 32 bits.
+const MAX_DROPPED_FRAMES: i64 = 0xffff_ffff;
 
 struct Columns {
     sequence: Column,
@@ -349,7 +346,7 @@ impl Columns {
         let time_ms = self.event_time_ms[row].filter(|ms| (1..=LAST_TIME_MS).contains(ms)).ok_or("bad_time")?;
         let sequence = self.sequence[row].and_then(|sequence| u64::try_from(sequence).ok());
         let media_time_ms = self.media_time_ms[row];
-        if media_time_ms.is_some_and(|ms| !MEDIA_TIME_MS.contains(&ms)) {
+        if media_time_ms.is_some_and(|ms| !(-MAX_MEDIA_TIME_MS..=MAX_MEDIA_TIME_MS).contains(&ms)) {
             return Err("media_time_out_of_range");
         }
         let detail = if kind == PayloadKind::Rendition { &self.representation_id } else { &self.detail };
@@ -367,18 +364,21 @@ impl Columns {
     /// In the places of [`FlatPayload`]; what the fold does not read is 0.
     fn numbers(&self, kind: PayloadKind, row: usize) -> Result<[u64; 4], &'static str> {
         let flag = |column: &Column| u64::from(column[row].is_some_and(|value| value != 0));
-        let bitrate_bps = || number(&self.bitrate_bps, row, BITRATE_BPS, "bitrate_out_of_range");
-        let width_px = || number(&self.width_px, row, PICTURE_PX, "picture_out_of_range");
-        let height_px = || number(&self.height_px, row, PICTURE_PX, "picture_out_of_range");
+        let bitrate_bps = || number(&self.bitrate_bps, row, MAX_BITRATE_BPS, "bitrate_out_of_range");
+        let width_px = || number(&self.width_px, row, MAX_PICTURE_PX, "picture_out_of_range");
+        let height_px = || number(&self.height_px, row, MAX_PICTURE_PX, "picture_out_of_range");
         Ok(match kind {
             PayloadKind::PlayRequested => [flag(&self.autoplay), 0, 0, 0],
             PayloadKind::Rendition => [bitrate_bps()?, width_px()?, height_px()?, 0],
             PayloadKind::Error => [flag(&self.fatal), flag(&self.business), 0, 0],
             PayloadKind::Heartbeat => {
-                let dropped_frames = number(&self.dropped_frames, row, UNSIGNED, "dropped_frames_out_of_range")?;
+                let dropped_frames =
+                    number(&self.dropped_frames, row, MAX_DROPPED_FRAMES, "dropped_frames_out_of_range")?;
                 [0, 0, dropped_frames, bitrate_bps()?]
             }
-            PayloadKind::PlaybackRate => [number(&self.rate_per_mille, row, UNSIGNED, "rate_out_of_range")?, 0, 0, 0],
+            PayloadKind::PlaybackRate => {
+                [number(&self.rate_per_mille, row, MAX_RATE_PER_MILLE, "rate_out_of_range")?, 0, 0, 0]
+            }
             PayloadKind::Viewport => [0, width_px()?, height_px()?, 0],
             PayloadKind::PlayerState => {
                 let state = PlayerState::from_name(&text(words(&self.player_state, row))).ok_or("unknown_state")?;
@@ -389,9 +389,9 @@ impl Columns {
     }
 }
 
-fn number(column: &Column, row: usize, range: RangeInclusive<i64>, rule: &'static str) -> Result<u64, &'static str> {
+fn number(column: &Column, row: usize, max: i64, rule: &'static str) -> Result<u64, &'static str> {
     let value = column[row].unwrap_or(0);
-    if range.contains(&value) { Ok(value.unsigned_abs()) } else { Err(rule) }
+    if (0..=max).contains(&value) { Ok(value.unsigned_abs()) } else { Err(rule) }
 }
 
 /// The words of a row; NULL is the empty text. They compare as the texts do.

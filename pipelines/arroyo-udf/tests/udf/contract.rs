@@ -131,3 +131,22 @@ fn the_row_has_the_columns_of_session_revisions_and_of_the_vector() {
     let found: BTreeSet<String> = row.as_object().expect("a row").keys().cloned().collect();
     assert_eq!(found, expected);
 }
+
+/// The job's crate cannot be a dependency of a posted file, so the limits stand there and here.
+#[test]
+fn the_limits_are_those_of_the_playback_job() {
+    let limits = |path: &str| -> BTreeSet<(String, String)> {
+        let text = source(path);
+        let constants = text.lines().filter_map(|line| line.strip_prefix("const MAX_")?.strip_suffix(';'));
+        let limit =
+            |constant: &str| constant.split_once(" = ").map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let name = |(name, value): (String, String)| (name.split(':').next().unwrap_or_default().to_owned(), value);
+        constants.filter_map(limit).map(name).collect()
+    };
+    let mut ours = limits("src/lib.rs");
+    ours.retain(|(name, _)| name != "DROPPED_FRAMES");
+    let mut theirs = limits("../jobs/src/playback/rules.rs");
+    // Sequences beyond it fold without being counted.
+    theirs.retain(|(name, _)| name != "SEQUENCE");
+    assert_eq!(ours, theirs);
+}

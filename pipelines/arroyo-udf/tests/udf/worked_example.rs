@@ -209,7 +209,7 @@ fn an_event_that_breaks_a_rule_is_left_out_and_counted() {
         ("event_time_ms", 5, Some(i64::MAX), "bad_time"),
         ("media_time_ms", 5, Some(i64::MIN), "media_time_out_of_range"),
         ("bitrate_bps", 1, Some(-1), "bitrate_out_of_range"),
-        ("height_px", 1, Some(1 << 31), "picture_out_of_range"),
+        ("height_px", 1, Some(1 << 16), "picture_out_of_range"),
     ] {
         let found = with(name, row, value);
         check(&found, &json!({ "refused_events": 1, "refused_reason": reason, "event_count": 10 }));
