@@ -291,7 +291,11 @@ pub static QOE_MINUTES: TableSpec = TableSpec {
         optional("series_id", Text, "dimension; `other` past its bound"),
         optional("title_id", Text, "dimension; `other` past its bound"),
         required("attempts", Int, "play requests, in the minute of the request"),
-        required("autoplay_attempts", Int, "of these, titles that started by themselves"),
+        required(
+            "resolved_autoplays",
+            Int,
+            "attempts of titles that started by themselves, once their outcome is known",
+        ),
         required("startups", Int, "uninterrupted startups, in the minute of the request"),
         required("startup_ms", Int, "sum of their startup times, ms"),
         required(

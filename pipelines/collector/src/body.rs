@@ -38,6 +38,15 @@ pub(crate) struct BodyHead {
 impl BodyHead {
     /// Reads the headers; a content type outside `accepted` is refused.
     pub(crate) fn parse(headers: &HeaderMap, accepted: &[ContentType]) -> Result<BodyHead, Refusal> {
+        Self::parse_with(headers, accepted, |_| None)
+    }
+
+    /// As [`BodyHead::parse`]; `also` knows further names (in lower case) of what is accepted.
+    pub(crate) fn parse_with(
+        headers: &HeaderMap,
+        accepted: &[ContentType],
+        also: impl Fn(&str) -> Option<ContentType>,
+    ) -> Result<BodyHead, Refusal> {
         let names = || accepted.iter().map(|accepted| accepted.mime()).collect::<Vec<_>>().join(" or ");
         let refuse = |found: &str| {
             Err(Refusal::Format { problem: format!("the content type is {found}, this takes {}", names()) })
@@ -46,10 +55,13 @@ impl BodyHead {
             None => return refuse("missing"),
             Some(Err(_)) => return refuse("not readable"),
             // MIME types know no case (RFC 9110 §8.3.1).
-            Some(Ok(mime)) => match ContentType::from_mime(&mime.to_ascii_lowercase()) {
-                Some(content_type) if accepted.contains(&content_type) => content_type,
-                _ => return refuse(&format!("`{mime}`")),
-            },
+            Some(Ok(mime)) => {
+                let name = mime.to_ascii_lowercase();
+                match ContentType::from_mime(&name).or_else(|| also(&name)) {
+                    Some(content_type) if accepted.contains(&content_type) => content_type,
+                    _ => return refuse(&format!("`{mime}`")),
+                }
+            }
         };
         let gzip = match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
             None => false,
@@ -80,7 +92,14 @@ pub(crate) struct ReceivedBody {
 #[derive(Debug)]
 pub(crate) struct UnpackedBody {
     pub bytes: Bytes,
-    _reservation: Reservation,
+    reservation: Reservation,
+}
+
+impl UnpackedBody {
+    /// Lets go of the bytes, for what was made of them and is no larger.
+    pub(crate) fn into_reservation(self) -> Reservation {
+        self.reservation
+    }
 }
 
 /// Reads a body to its end.
@@ -164,7 +183,7 @@ impl ReceivedBody {
 
     fn decompress(mut self) -> Result<UnpackedBody, Refusal> {
         if !self.gzip {
-            return Ok(UnpackedBody { bytes: self.wire, _reservation: self.reservation });
+            return Ok(UnpackedBody { bytes: self.wire, reservation: self.reservation });
         }
         let mut decoder = MultiGzDecoder::new(self.wire.as_ref());
         let mut bytes = Vec::new();
@@ -173,7 +192,7 @@ impl ReceivedBody {
             let length =
                 decoder.read(&mut step).map_err(|error| Refusal::field("body", format!("is no gzip: {error}")))?;
             if length == 0 {
-                return Ok(UnpackedBody { bytes: bytes.into(), _reservation: self.reservation });
+                return Ok(UnpackedBody { bytes: bytes.into(), reservation: self.reservation });
             }
             if bytes.len() + length > self.limit_bytes {
                 return Err(Refusal::TooLarge { limit_bytes: self.limit_bytes });

@@ -139,3 +139,43 @@ fn with_sources(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A CMCD player that is told 410 sends nothing more for the rest of its session.
+    #[test]
+    fn nothing_is_ever_gone() {
+        let refusals = [
+            Refusal::field("a", "b"),
+            Refusal::Format { problem: String::new() },
+            Refusal::TooLarge { limit_bytes: 1 },
+            Refusal::SlowBody,
+            Refusal::Busy { problem: "" },
+            Refusal::Conflict { problem: String::new() },
+            Refusal::NotFound { problem: String::new() },
+            Refusal::Method,
+            Refusal::Log { operation: "" },
+            Refusal::LogTimeout { operation: "" },
+            Refusal::Defect,
+        ];
+        for refusal in refusals {
+            // A new variant does not compile here: put it into the list above.
+            match &refusal {
+                Refusal::Field { .. }
+                | Refusal::Format { .. }
+                | Refusal::TooLarge { .. }
+                | Refusal::SlowBody
+                | Refusal::Busy { .. }
+                | Refusal::Conflict { .. }
+                | Refusal::NotFound { .. }
+                | Refusal::Method
+                | Refusal::Log { .. }
+                | Refusal::LogTimeout { .. }
+                | Refusal::Defect => {}
+            }
+            assert_ne!(refusal.status(), StatusCode::GONE, "{refusal:?}");
+        }
+    }
+}

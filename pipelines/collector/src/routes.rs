@@ -1,6 +1,7 @@
 //! The routes, each in a file of its own, with what is common to them: the bound on requests under way, the counts by
 //! status, CORS.
 
+mod cmcd;
 mod events;
 mod health;
 mod imports;
@@ -30,6 +31,7 @@ const CORS_MAX_AGE_S: u64 = 3600;
 pub(crate) fn router(collector: Arc<Collector>) -> Router {
     let writes = Router::new()
         .route("/v1/events", post(events::post_events))
+        .route("/v1/cmcd", post(cmcd::post_cmcd))
         .route("/v1/interactions", post(events::post_interactions))
         .route("/v1/imports/{import}/chunks/{chunk}", post(imports::post_playback_chunk))
         .route("/v1/imports/{import}/finish", post(imports::post_playback_finish))

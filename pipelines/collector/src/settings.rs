@@ -37,8 +37,8 @@ pub struct CollectorSettings {
     pub interactions_topic: String,
     /// The topic of imported interactions.
     pub interactions_import_topic: String,
-    /// The largest body of `POST /v1/events` and `POST /v1/interactions`, and the largest batch within an import chunk,
-    /// after decompression.
+    /// The largest body of `POST /v1/events`, `/v1/cmcd` and `/v1/interactions`, and the largest batch within an import
+    /// chunk, after decompression.
     pub max_body_bytes: usize,
     /// The largest import chunk, after decompression.
     pub max_import_chunk_bytes: usize,

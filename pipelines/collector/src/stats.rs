@@ -16,7 +16,7 @@ pub struct CollectorStats {
     pub accepted_events: u64,
     /// Answers to `POST` requests by HTTP status: 202 and 200 were accepted, everything else was refused.
     pub responses: BTreeMap<u16, u64>,
-    /// Batches acknowledged by `POST /v1/events` and `/v1/interactions`: those that the latencies below are taken from.
+    /// Batches acknowledged by `POST /v1/events`, `/v1/cmcd` and `/v1/interactions`: those that the latencies below are taken from.
     pub acknowledged_batches: u64,
     /// Half of the batches were acknowledged within this time, from the body's end to the answer (ms, at most 1 % too
     /// high); `None` before the first one.

@@ -1,6 +1,7 @@
 //! The routes over real sockets, against a log in memory. The contract between collector and a durable log is tested
 //! in `tests/it`.
 
+mod cmcd;
 mod events;
 mod fakes;
 mod imports;

@@ -1,4 +1,5 @@
-//! From a record's bytes to a [`BatchView`], whichever of the two wire formats they are in.
+//! From a record's bytes to a [`BatchView`], whichever of our two wire formats they are in. The third format, CMCD, is
+//! not ours: `pipelines/cmcd` decodes it.
 
 use crate::{BatchView, ErrorKind, MAX_EVENTS_PER_BATCH, MAX_ID_BYTES, json, protobuf};
 
@@ -10,6 +11,8 @@ pub enum ContentType {
     Json = 1,
     /// `application/x-protobuf`, message `marquee.events.v1.ViewEventBatch`
     Protobuf = 2,
+    /// `application/cmcd`: lines of one session as a media player sent them, see docs/cmcd.md. Of view events only.
+    Cmcd = 3,
 }
 
 impl ContentType {
@@ -18,6 +21,7 @@ impl ContentType {
         match self {
             ContentType::Json => "application/json",
             ContentType::Protobuf => "application/x-protobuf",
+            ContentType::Cmcd => "application/cmcd",
         }
     }
 
@@ -26,6 +30,7 @@ impl ContentType {
         match mime.split(';').next().unwrap_or_default().trim() {
             "application/json" => Some(ContentType::Json),
             "application/x-protobuf" | "application/protobuf" => Some(ContentType::Protobuf),
+            "application/cmcd" => Some(ContentType::Cmcd),
             _ => None,
         }
     }
@@ -35,6 +40,7 @@ impl ContentType {
         match number {
             1 => Some(ContentType::Json),
             2 => Some(ContentType::Protobuf),
+            3 => Some(ContentType::Cmcd),
             _ => None,
         }
     }
@@ -65,11 +71,13 @@ impl DecodeError {
 ///
 /// # Errors
 /// When the bytes are not a batch in this format, when `context.session_id` is missing, when an identifier is longer
-/// than [`MAX_ID_BYTES`] or there are no events or more than [`MAX_EVENTS_PER_BATCH`]; the error names the field.
+/// than [`MAX_ID_BYTES`] or there are no events or more than [`MAX_EVENTS_PER_BATCH`]; the error names the field. A CMCD
+/// record is no batch: `marquee_cmcd::decode_record` reads it.
 pub fn decode(content_type: ContentType, bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
     let batch = match content_type {
         ContentType::Json => json::decode(bytes)?,
         ContentType::Protobuf => protobuf::decode(bytes)?,
+        ContentType::Cmcd => return Err(no_batch()),
     };
     check_bounds(&batch)?;
     Ok(batch)
@@ -89,6 +97,11 @@ fn check_bounds(batch: &BatchView<'_>) -> Result<(), DecodeError> {
         return Err(DecodeError::new("events", "is empty"));
     }
     Ok(())
+}
+
+/// Of a format that holds no batches of this kind.
+pub(crate) fn no_batch() -> DecodeError {
+    DecodeError::new("batch", "is in a format that holds none")
 }
 
 pub(crate) fn too_many_events() -> DecodeError {

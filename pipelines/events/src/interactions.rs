@@ -48,6 +48,7 @@ pub fn decode_interactions(content_type: ContentType, bytes: &[u8]) -> Result<In
     let batch = match content_type {
         ContentType::Json => json::decode(bytes)?,
         ContentType::Protobuf => protobuf::decode(bytes)?,
+        ContentType::Cmcd => return Err(crate::decode::no_batch()),
     };
     check::check(&batch)?;
     Ok(batch)

@@ -118,7 +118,10 @@ impl<'a> ContextView<'a> {
     }
 
     /// The field at `index` of [`CONTEXT_FIELDS`].
-    pub(crate) fn field_mut(&mut self, index: usize) -> &mut Text<'a> {
+    ///
+    /// # Panics
+    /// When there are not so many.
+    pub fn field_mut(&mut self, index: usize) -> &mut Text<'a> {
         match index {
             0 => &mut self.session_id,
             1 => &mut self.player_instance,

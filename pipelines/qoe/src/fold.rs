@@ -337,7 +337,7 @@ impl SessionFold {
     fn count_close(&self, count: i64, minutes: &mut impl MinuteSink) {
         match self.outcome(true) {
             Outcome::ExitBeforeStart => {
-                self.add_at_request(Measure::ExitsBeforeStart, count, minutes);
+                self.resolve(Measure::ExitsBeforeStart, count, minutes);
                 if self.exit_after_ms.is_some_and(|ms| ms < QUICK_EXIT_MS) {
                     self.add_at_request(Measure::QuickExits, count, minutes);
                 }

@@ -12,8 +12,8 @@ pub const SLOTS_PER_MINUTE: usize = 12;
 pub enum Measure {
     /// Play requests, in the minute of the request.
     Attempts,
-    /// Of these, titles that started by themselves.
-    AutoplayAttempts,
+    /// Attempts of titles that started by themselves, once their outcome is known, in the minute of the request.
+    ResolvedAutoplays,
     /// Uninterrupted startups, in the minute of the request.
     Startups,
     /// Sum of `startup_ms` of these startups, in the minute of the request.
@@ -99,7 +99,7 @@ impl Measure {
     /// The column names, by index.
     pub const NAMES: [&'static str; Measure::COUNT] = [
         "attempts",
-        "autoplay_attempts",
+        "resolved_autoplays",
         "startups",
         "startup_ms",
         "first_pictures",

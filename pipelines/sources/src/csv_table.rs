@@ -2,7 +2,7 @@
 //! import after its files.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
@@ -43,6 +43,36 @@ impl FileHasher {
     pub(crate) fn import_id(self, source: &str) -> String {
         let digest = self.0.finalize();
         digest.iter().take(16).fold(format!("{source}-"), |id, byte| format!("{id}{byte:02x}"))
+    }
+}
+
+/// Hashes what is read through it: for files that are too large to be held. Files follow each other in one hash, each
+/// with its length behind it.
+pub(crate) struct HashingReader<R> {
+    inner: R,
+    hasher: FileHasher,
+    length_bytes: u64,
+}
+
+impl<R> HashingReader<R> {
+    /// Goes on with the hash of the files before.
+    pub(crate) fn new(inner: R, before: Option<FileHasher>) -> Self {
+        Self { inner, hasher: before.unwrap_or_default(), length_bytes: 0 }
+    }
+
+    /// The hash, now that the file has been read to its end.
+    pub(crate) fn end_of_file(mut self) -> FileHasher {
+        self.hasher.0.update(self.length_bytes.to_le_bytes());
+        self.hasher
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.hasher.0.update(&buffer[..length]);
+        self.length_bytes += length as u64;
+        Ok(length)
     }
 }
 

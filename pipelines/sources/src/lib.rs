@@ -6,6 +6,7 @@
 
 pub mod audience;
 mod bench_events;
+mod cdn_log;
 mod collector;
 mod csv_table;
 mod error;
@@ -18,6 +19,7 @@ mod simulator;
 mod waterloo;
 
 pub use bench_events::{BENCH_CONCURRENT_SESSIONS, generate_bench};
+pub use cdn_log::{CdnLogImportReport, check_cdn_log, import_cdn_log};
 pub use error::SourceError;
 pub use import::{ImportOptions, ImportReport, RefusedLine, import_waterloo, wait_until_committed};
 pub use interaction_import::{

@@ -198,6 +198,7 @@ fn headers_and_payloads_come_back(suite: &Suite<'_>) {
     let types = [
         RecordType::ViewEvents(ContentType::Json),
         RecordType::ViewEvents(ContentType::Protobuf),
+        RecordType::ViewEvents(ContentType::Cmcd),
         RecordType::Interactions(ContentType::Json),
         RecordType::Interactions(ContentType::Protobuf),
         RecordType::EndOfInput,

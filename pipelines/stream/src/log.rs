@@ -54,7 +54,10 @@ impl RecordType {
             64 => Some(RecordType::EndOfInput),
             65 => Some(RecordType::LiveDeltas),
             66 => Some(RecordType::Job),
-            33.. => ContentType::from_number(number - INTERACTIONS_FROM).map(RecordType::Interactions),
+            // CMCD tells of playback alone.
+            33.. => ContentType::from_number(number - INTERACTIONS_FROM)
+                .filter(|content_type| *content_type != ContentType::Cmcd)
+                .map(RecordType::Interactions),
             other => ContentType::from_number(other).map(RecordType::ViewEvents),
         }
     }
@@ -277,6 +280,7 @@ mod tests {
         let expected = [
             (1, RecordType::ViewEvents(ContentType::Json)),
             (2, RecordType::ViewEvents(ContentType::Protobuf)),
+            (3, RecordType::ViewEvents(ContentType::Cmcd)),
             (33, RecordType::Interactions(ContentType::Json)),
             (34, RecordType::Interactions(ContentType::Protobuf)),
             (64, RecordType::EndOfInput),

@@ -122,6 +122,20 @@ pub(crate) enum ImportCommand {
         #[arg(long)]
         json: bool,
     },
+    /// CMCD from the access logs of a CDN: one event for each request that has `CMCD=…` in its address
+    ///
+    /// Logs are text or gzip, in any format with one request a line. The time of a line is the first of these in it:
+    /// `[10/Oct/2000:13:55:36 -0700]` (Common Log Format); a date and a time of day with a tab or a blank between them, as
+    /// CloudFront has (2000-10-10 20:55:36, UTC); ISO 8601 (2000-10-10T20:55:36.123Z, or with another offset).
+    /// Lines without CMCD are counted, lines that cannot be read are reported.
+    CdnLog {
+        /// Access logs; a session whose requests lie in several files needs them in one import
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Who watched what and when
     Interactions {
         /// CSV with `profile_id,title_id,timestamp_ms[,watched_fraction]`

@@ -54,6 +54,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Import { source: ImportCommand::Waterloo { dir, json } } => {
             commands::import::waterloo(runtime, &loaded.settings, &dir, json)
         }
+        Command::Import { source: ImportCommand::CdnLog { files, json } } => {
+            commands::import::cdn_log(runtime, &loaded.settings, &files, json)
+        }
         Command::Import { source: ImportCommand::Movielens { dir, json } } => {
             commands::import::movielens(runtime, &loaded.settings, &dir, json)
         }

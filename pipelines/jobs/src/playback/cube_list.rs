@@ -83,6 +83,11 @@ pub(crate) const DIMENSIONS: [(&str, usize); 20] = [
     ("title_id", 100_000),
 ];
 
+/// The names of the dimensions, in the order of the columns of `qoe_minutes`.
+pub fn dimension_names() -> [&'static str; DIMENSIONS.len()] {
+    DIMENSIONS.map(|(name, _)| name)
+}
+
 /// What stands in `qoe_minutes` for values past the bound of their dimension.
 pub const OTHER: &str = "other";
 
@@ -96,7 +101,7 @@ mod tests {
     fn cubes_have_at_most_five_dimensions_which_are_columns() {
         let columns: Vec<&str> = tables::QOE_MINUTES.columns.iter().map(|c| c.name).collect();
         let first = columns.iter().position(|c| *c == "country").unwrap();
-        let dimensions = DIMENSIONS.map(|(name, _)| name);
+        let dimensions = dimension_names();
         assert_eq!(columns[first..first + DIMENSIONS.len()], dimensions);
         for cube in Cube::ALL {
             assert!(cube.dimensions().len() <= 5, "{cube:?}");

@@ -21,7 +21,7 @@ use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use marquee_lake::{TableSpec, tables};
 use marquee_stream::{Job, ShardId, ShardState, StreamError};
 
-pub use cube_list::{Cube, OTHER};
+pub use cube_list::{Cube, OTHER, dimension_names};
 pub use cubes::CellDimensions;
 
 use shard::PlaybackShard;

@@ -117,13 +117,18 @@ impl SessionFold {
         self.requested_at_ms = Some(time_ms);
         self.autoplay = autoplay;
         self.add_at_request(Measure::Attempts, 1, minutes);
-        if autoplay {
-            self.add_at_request(Measure::AutoplayAttempts, 1, minutes);
-        }
         if self.flags.started {
             // After the first frame: what it asked for has started, but how long that took was not seen.
             self.flags.startup_interrupted = true;
-            self.add_at_request(Measure::Starts, 1, minutes);
+            self.resolve(Measure::Starts, 1, minutes);
+        }
+    }
+
+    /// The attempt has an outcome.
+    pub(super) fn resolve(&self, outcome: Measure, count: i64, minutes: &mut impl MinuteSink) {
+        self.add_at_request(outcome, count, minutes);
+        if self.autoplay {
+            self.add_at_request(Measure::ResolvedAutoplays, count, minutes);
         }
     }
 
@@ -166,7 +171,7 @@ impl SessionFold {
         self.first_picture(minutes);
         self.flags.started = true;
         let Some(requested_at_ms) = self.requested_at_ms else { return };
-        self.add_at_request(Measure::Starts, 1, minutes);
+        self.resolve(Measure::Starts, 1, minutes);
         if self.flags.startup_interrupted {
             return;
         }
@@ -219,7 +224,7 @@ impl SessionFold {
         if self.flags.started {
             minutes.add(minute, measure as usize, 1);
         } else {
-            self.add_at_request(measure, 1, minutes);
+            self.resolve(measure, 1, minutes);
         }
     }
 

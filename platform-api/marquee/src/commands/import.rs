@@ -13,8 +13,9 @@ use marquee_catalogue::{Catalogue, Maturity, Profile};
 use marquee_events::SystemClock;
 use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_sources::{
-    ImportOptions, ImportReport, InteractionImportReport, RefusedLine, check_interactions, check_movielens,
-    import_interactions, import_movielens, import_waterloo, read_waterloo, wait_until_committed,
+    CdnLogImportReport, ImportOptions, ImportReport, InteractionImportReport, RefusedLine, check_cdn_log,
+    check_interactions, check_movielens, import_cdn_log, import_interactions, import_movielens, import_waterloo,
+    read_waterloo, wait_until_committed,
 };
 use marquee_store::SqliteCatalogue;
 
@@ -54,6 +55,27 @@ pub(crate) fn waterloo(
     }
     if report.sessions == 0 {
         return Err(Failure::bad_input(format!("no session of {} could be used", dir.display())));
+    }
+    Ok(())
+}
+
+pub(crate) fn cdn_log(
+    runtime: &tokio::runtime::Runtime,
+    settings: &Settings,
+    files: &[PathBuf],
+    json: bool,
+) -> Result<(), Failure> {
+    // Bad input is told before anything is started.
+    check_cdn_log(files)?;
+    let report = with_collector(runtime, settings, |collector| send_cdn_log(files.to_owned(), collector))?;
+    if json {
+        print_json(&report)?;
+    } else {
+        print_cdn_log_report(&report);
+    }
+    if report.events == 0 {
+        let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        return Err(Failure::bad_input(format!("no line of {} could be used", names.join(", "))));
     }
     Ok(())
 }
@@ -152,6 +174,17 @@ pub(crate) async fn send_waterloo(dir: PathBuf, collector: String) -> Result<Imp
     Ok(report)
 }
 
+/// Sends the requests of access logs and waits until they are in the lake.
+pub(crate) async fn send_cdn_log(files: Vec<PathBuf>, collector: String) -> Result<CdnLogImportReport, Failure> {
+    let bar = progress_bar("sending requests");
+    let report = import_cdn_log(&files, &collector, &bar).await?;
+    bar.finish_and_clear();
+    if report.chunks > 0 {
+        wait(&collector, &report.topic, &report.end_offsets).await?;
+    }
+    Ok(report)
+}
+
 /// Sends MovieLens ratings and waits until they are in the lake.
 pub(crate) async fn send_movielens(dir: PathBuf, collector: String) -> Result<InteractionImportReport, Failure> {
     let bar = progress_bar("sending ratings ");
@@ -199,6 +232,18 @@ fn finish_interactions(report: &InteractionImportReport, input: &str, json: bool
         return Err(Failure::bad_input(format!("no line of {input} could be used")));
     }
     Ok(())
+}
+
+fn print_cdn_log_report(report: &CdnLogImportReport) {
+    if report.duplicate {
+        println!("This import was in the lake already: nothing changed.");
+    }
+    println!("{} sessions with {} requests are in the lake.", report.sessions, report.events);
+    if report.lines_without_cmcd > 0 {
+        println!("{} of {} lines have no CMCD.", report.lines_without_cmcd, report.lines);
+    }
+    print_refused(report.refused_lines, "lines", &report.refused);
+    println!("Try: marquee lake sql \"SELECT title_id, count(*), sum(rebuffer_count) FROM sessions GROUP BY 1\"");
 }
 
 fn print_refused(count: u64, what: &str, refused: &[RefusedLine]) {

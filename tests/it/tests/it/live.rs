@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use marquee_events::{ContentType, SystemClock};
-use marquee_jobs::{CellDimensions, LIVE_TOPIC, LiveRecord, LiveView, PLAYBACK_TOPIC, Playback, PlaybackMode};
+use marquee_jobs::{
+    CellDimensions, LIVE_TOPIC, LiveRecord, LiveView, PLAYBACK_TOPIC, Playback, PlaybackMode, dimension_names,
+};
 use marquee_lake::{EpochCommit, tables};
 use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
@@ -23,9 +25,9 @@ use prost::Message as _;
 use crate::memory_lake::{shared, text_rows};
 
 const START_MS: i64 = 1_700_000_000_000;
-const PARTITIONS: u32 = 3;
+pub(crate) const PARTITIONS: u32 = 3;
 
-fn log(folder: &std::path::Path) -> Arc<dyn PartitionLog> {
+pub(crate) fn log(folder: &std::path::Path) -> Arc<dyn PartitionLog> {
     let log = EmbeddedLog::open(folder, EmbeddedLogOptions::default()).expect("a log");
     for (name, partitions) in [(PLAYBACK_TOPIC, PARTITIONS), (LIVE_TOPIC, 1)] {
         log.ensure_topic(&TopicSpec { name: name.into(), partitions, retention_ms: i64::MAX }).expect("a topic");
@@ -33,7 +35,7 @@ fn log(folder: &std::path::Path) -> Arc<dyn PartitionLog> {
     Arc::new(log)
 }
 
-fn env(
+pub(crate) fn env(
     log: &Arc<dyn PartitionLog>,
     lake: Arc<dyn EpochCommit>,
     runtime: &tokio::runtime::Runtime,
@@ -51,7 +53,7 @@ fn env(
     }
 }
 
-fn start(env: &RuntimeEnv, live: bool) -> Runtime {
+pub(crate) fn start(env: &RuntimeEnv, live: bool) -> Runtime {
     let settings = RuntimeSettings {
         epoch_interval_ms: 120,
         live_interval_ms: 30,
@@ -215,8 +217,7 @@ fn values(live: &BTreeMap<(CellDimensions, i64), marquee_qoe::Measures>) -> Sums
 }
 
 fn cell_text(cell: &CellDimensions) -> String {
-    let names = ["country", "device_type", "cdn", "protocol", "app_version", "title_id"];
-    let values = names.map(|name| cell.value(name).unwrap_or_default());
+    let values = dimension_names().map(|name| cell.value(name).unwrap_or_default());
     format!("{} {}", cell.cube.name(), values.join(" "))
 }
 
@@ -224,21 +225,23 @@ fn sql_sums(runtime: &tokio::runtime::Runtime, lake: &DeltaLake, vector: &[u64])
     let up_to: Vec<String> =
         vector.iter().enumerate().map(|(p, epoch)| format!("(partition = {p} AND epoch <= {epoch})")).collect();
     let sums: Vec<String> = Measure::NAMES.iter().map(|name| format!("sum({name}) AS {name}")).collect();
+    let dimensions = dimension_names().join(", ");
     let query = format!(
-        "SELECT cube_name, country, device_type, cdn, protocol, app_version, title_id, \
-         CAST(date_part('epoch', minute) AS BIGINT) AS second, {} FROM qoe_minutes WHERE {} \
-         GROUP BY cube_name, country, device_type, cdn, protocol, app_version, title_id, minute",
+        "SELECT cube_name, {dimensions}, CAST(date_part('epoch', minute) AS BIGINT) AS second, {} FROM qoe_minutes \
+         WHERE {} GROUP BY cube_name, {dimensions}, minute",
         sums.join(", "),
         up_to.join(" OR ")
     );
     let (_, rows) = runtime.block_on(lake.sql(&query)).expect("the minutes");
-    let names = ["cube_name", "country", "device_type", "cdn", "protocol", "app_version", "title_id", "second"];
+    let names = [&["cube_name"], &dimension_names()[..], &["second"]].concat();
     let columns = [&names[..], &Measure::NAMES[..]].concat();
     text_rows(&rows, &columns)
         .into_iter()
-        .map(|row| {
-            let numbers: Vec<i64> = row[8..].iter().map(|value| value.parse().expect("a number")).collect();
-            ((format!("{} {}", row[0], row[1..7].join(" ")), row[7].clone()), numbers)
+        .map(|mut row| {
+            let numbers: Vec<i64> =
+                row.split_off(names.len()).iter().map(|value| value.parse().expect("a number")).collect();
+            let second = row.pop().expect("the last name");
+            ((row.join(" "), second), numbers)
         })
         .filter(|(_, numbers)| numbers.iter().any(|value| *value != 0))
         .collect()

@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_input_rows;
 mod bench_rows;
 mod child;
+mod definitions;
 mod demo;
 mod disorder;
 mod faults;

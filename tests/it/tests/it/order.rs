@@ -86,8 +86,7 @@ fn outcome(lake: &MemoryLake) -> Outcome {
             *newest = (revision, row[3..].to_vec());
         }
     }
-    let dimensions =
-        ["minute", "cube_name", "country", "device_type", "cdn", "protocol", "app_version", "title_id", "codec"];
+    let dimensions = [&["minute", "cube_name"], &marquee_jobs::dimension_names()[..]].concat();
     let mut minutes: BTreeMap<Vec<String>, Vec<i64>> = BTreeMap::new();
     let columns = [&dimensions[..], &marquee_qoe::Measure::NAMES[..]].concat();
     for row in text_rows(&lake.rows(&tables::QOE_MINUTES), &columns) {

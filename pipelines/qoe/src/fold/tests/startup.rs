@@ -67,7 +67,7 @@ fn a_second_play_request_or_first_frame_changes_nothing() {
         [2, 3, 0, 0, 0, 0, 0],
     );
     assert_eq!((session.requested_at_ms, session.startup_ms, session.autoplay), (Some(0), Some(2000), false));
-    assert_eq!(minutes.total(Measure::AutoplayAttempts), 0);
+    assert_eq!(minutes.total(Measure::ResolvedAutoplays), 0);
 }
 
 #[test]
@@ -82,8 +82,20 @@ fn autoplay_to_the_next_title() {
     let (session, minutes) =
         check(&[(0, P::PlayRequested { autoplay: true }), (1, P::FirstFrame), (9, end())], [1, 8, 0, 0, 0, 0, 0]);
     assert!(session.autoplay);
-    assert_eq!((minutes.total(Measure::Attempts), minutes.total(Measure::AutoplayAttempts)), (1, 1));
+    assert_eq!((minutes.total(Measure::Attempts), minutes.total(Measure::ResolvedAutoplays)), (1, 1));
     assert_eq!(session.startup_ms, Some(1000));
+    // It is counted when its outcome is known, whichever it is.
+    let autoplay = P::PlayRequested { autoplay: true };
+    let (mut session, mut minutes) = fold(&[(0, autoplay.clone())]);
+    assert_eq!(minutes.total(Measure::ResolvedAutoplays), 0);
+    session.close(&mut minutes);
+    assert_eq!(minutes.total(Measure::ResolvedAutoplays), 1);
+    session.reopen(&mut minutes);
+    assert_eq!(minutes.total(Measure::ResolvedAutoplays), 0);
+    for resolving in [vec![(0, autoplay.clone()), (1, error("E", true, true))], vec![(0, P::FirstFrame), (1, autoplay)]]
+    {
+        assert_eq!(fold(&resolving).1.total(Measure::ResolvedAutoplays), 1);
+    }
 }
 
 #[test]
