@@ -7,7 +7,7 @@ source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
 # Cheap and decisive first.
-all=(data packages python format buf clippy web tests pages journey oracle deny)
+all=(data packages python format buf clippy web tests udf pages journey oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
@@ -17,6 +17,7 @@ declare -A titles=(
   [clippy]="cargo clippy"
   [web]="web app: types, units, dist/ is what the sources make"
   [tests]="cargo test"
+  [udf]="Arroyo: the fold as its function, through the C interface"
   [pages]="pages in Chromium, over made-up viewers"
   [journey]="the loop in Chromium, from marquee demo"
   [oracle]="tests of the oracles"
@@ -82,6 +83,7 @@ run() {
     pages) with_node pages scripts/web.sh test ;;
     journey) with_node journey scripts/web.sh journey ;;
     tests) stage "$title" cargo test --workspace --locked ;;
+    udf) stage "$title" scripts/udf.sh ;;
     # No __pycache__ beside the sources; pytest's own cache goes where git does not look.
     oracle) stage "$title" env PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -o cache_dir=.cache/pytest tests/oracle ;;
     deny) check_deny ;;

@@ -106,7 +106,8 @@ pub fn rust_files() -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();
-            if path.is_dir() && path.file_name().is_some_and(|name| name != "generated" && name != "node_modules") {
+            let name = path.file_name().unwrap_or_default();
+            if path.is_dir() && name != "generated" && name != "node_modules" && name != "target" {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 files.push(path);
