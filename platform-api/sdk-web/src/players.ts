@@ -34,8 +34,8 @@ function listen(add: Emitter['on'], remove: Emitter['off'], listeners: Record<st
   };
 }
 
-/** What hls.js calls errors but are its answers to a stall that the element tells of anyway. */
-const HLS_STALLS = /^buffer(StalledError|NudgeOnStall|SeekOverHole)$/;
+/** What hls.js calls errors but are its answers to a stall that the element tells of anyway, or its own changes of mind. */
+const HLS_HARMLESS = /^(buffer(StalledError|NudgeOnStall|SeekOverHole)|aborted)$/;
 
 export interface HlsLike extends Emitter {
   readonly levels: Any[];
@@ -66,7 +66,7 @@ export function hlsJs(hls: HlsLike): PlayerAdapter {
           });
         },
         hlsError: (_name, { details, fatal, response }) => {
-          if (HLS_STALLS.test(details)) return;
+          if (HLS_HARMLESS.test(details)) return;
           sink.error({ code: withStatus(details, response?.code), fatal, business: false });
         },
       }),
@@ -91,7 +91,7 @@ export function dashJs(player: DashLike): PlayerAdapter {
     attach: (sink) =>
       listen(player.on.bind(player), player.off.bind(player), {
         fragmentLoadingCompleted: ({ request }) => {
-          if (request?.mediaType === 'video') cdn = request.serviceLocation || hostOf(request.url);
+          if (request?.mediaType === 'video') cdn = cdnOf(request);
         },
         qualityChangeRendered: ({ mediaType, newRepresentation: representation }) => {
           if (mediaType !== 'video' || !representation) return;
@@ -116,6 +116,7 @@ export interface ShakaLike {
   addEventListener(name: string, listener: (event: Any) => void): void;
   removeEventListener(name: string, listener: (event: Any) => void): void;
   getVariantTracks(): Any[];
+  getAssetUri(): string | null;
   getStats(): { estimatedBandwidth: number };
 }
 
@@ -134,6 +135,7 @@ export function shakaPlayer(player: ShakaLike): PlayerAdapter {
           width: track.width ?? 0,
           height: track.height ?? 0,
           codec: track.videoCodec ?? '',
+          cdn: hostOf(player.getAssetUri() ?? ''),
         });
       };
       return listen(player.addEventListener.bind(player), player.removeEventListener.bind(player), {
@@ -151,6 +153,11 @@ export function shakaError(error: { severity?: number; code?: number; data?: unk
   // 1001 is BAD_HTTP_STATUS, whose data are the URL and the status; severity 2 is CRITICAL.
   const status = error.code === 1001 ? Number(error.data?.[1]) : undefined;
   return { code: withStatus(`shaka_${error.code}`, status), fatal: error.severity === 2, business: false };
+}
+
+/** Without a name in the manifest dash.js calls a location by its URL. */
+function cdnOf({ serviceLocation = '', url }: { serviceLocation?: string; url: string }): string {
+  return serviceLocation && !serviceLocation.includes('/') ? serviceLocation : hostOf(url);
 }
 
 const withStatus = (code: string, status?: number): string => (status ? `${code}_${status}` : code);

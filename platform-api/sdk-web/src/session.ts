@@ -5,7 +5,8 @@
 // buffer; each method says which of it counts.
 import type { Heartbeat, Payload, PlayerError, Rendition, ViewContext, ViewEvent } from './wire';
 
-/** A jump of a stalled player by less than this (s) is how hls.js, dash.js and Shaka get over a hole: still the stall. */
+/** A jump by less than this (s) of a player that waits, in startup or a stall, is how hls.js, dash.js and Shaka get over a
+ *  hole or to where the media begins: no seek of the viewer's. */
 const NUDGE_S = 1;
 
 /** A playhead that is this far (s) from where it stood is moving; less than that browsers report of a standing one. */
@@ -100,7 +101,8 @@ export class Session {
     if (!this.isOpen || this.isInBreak || this.isSeeking) return;
     // Before there is a picture, it is the player that goes to where the title begins.
     if (!this.isStarted && !this.hasPicture) return this.notePlayhead();
-    if (this.isStalled && Math.abs(this.video.currentTime - this.playhead) < NUDGE_S) return this.notePlayhead();
+    const isNudge = Math.abs(this.video.currentTime - this.playhead) < NUDGE_S;
+    if ((this.isStalled || !this.isStarted) && isNudge) return this.notePlayhead();
     this.isSeeking = true;
     this.isStalled = false; // the fold ends a stall with the seek
     // The element's time is the target's already; media was played up to here.

@@ -70,13 +70,13 @@ test('dash.js', async () => {
   const handle = follow(video, { player: dashJs(player) });
   video.play();
   const newRepresentation = { id: 'v1', bandwidth: 900_000, width: 640, height: 360, codecs: 'avc1' };
-  player.emit('fragmentLoadingCompleted', { request: { mediaType: 'video', serviceLocation: 'east' } });
+  player.emit('fragmentLoadingCompleted', { request: { mediaType: 'video', serviceLocation: 'https://cdn.example.com/a/', url: 'https://cdn.example.com/a/1.m4s' } });
   player.emit('qualityChangeRendered', { mediaType: 'audio', newRepresentation: { id: 'a1' } });
   player.emit('qualityChangeRendered', { mediaType: 'video', newRepresentation });
   player.emit('error', { error: { code: 27, data: { response: { status: 404 } } } });
   player.emit('error', { error: { code: 25 } });
   expect(await payloads('rendition')).toEqual([
-    { representation_id: 'v1', bitrate_bps: 900_000, width: 640, height: 360, codec: 'avc1', cdn: 'east' },
+    { representation_id: 'v1', bitrate_bps: 900_000, width: 640, height: 360, codec: 'avc1', cdn: 'cdn.example.com' },
   ]);
   expect(await payloads('error')).toEqual([
     { code: 'dash_27_404', fatal: false, business: false },
@@ -91,6 +91,7 @@ test('Shaka Player', async () => {
     static readonly version = 'v5.2.12';
     tracks = [{ active: true, originalVideoId: 'v1', bandwidth: 900_000, width: 640, height: 360, videoCodec: 'avc1' }];
     getVariantTracks = () => this.tracks;
+    getAssetUri = () => 'https://east.example.com/main.mpd';
     getStats = () => ({ estimatedBandwidth: 4_000_000 });
   }
   const player = new Shaka();
@@ -101,7 +102,9 @@ test('Shaka Player', async () => {
   says('variantchanged'); // the same again
   says('error', { severity: 1, code: 1001, data: ['http://x', 404] });
   says('error', { severity: 2, code: 3016, data: [] });
-  expect(await payloads('rendition')).toHaveLength(1);
+  expect(await payloads('rendition')).toEqual([
+    { representation_id: 'v1', bitrate_bps: 900_000, width: 640, height: 360, codec: 'avc1', cdn: 'east.example.com' },
+  ]);
   expect(await payloads('error')).toEqual([
     { code: 'shaka_1001_404', fatal: false, business: false },
     { code: 'shaka_3016', fatal: true, business: false },

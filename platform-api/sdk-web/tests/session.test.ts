@@ -112,6 +112,9 @@ test('going to where the title begins is no seek; a seek before the first frame 
   video.seeked(2);
   video.does('loadeddata');
   expect(await told(page)).toEqual(['play_requested']);
+  video.seek(600.2, true); // Shaka goes to where the media begins
+  video.seeked(2);
+  expect(await told(page)).toEqual(['play_requested']);
   video.seek(700, false);
   video.seeked(4);
   video.plays();

@@ -33,6 +33,7 @@ export interface ShakaLike {
     addEventListener(name: string, listener: (event: Any) => void): void;
     removeEventListener(name: string, listener: (event: Any) => void): void;
     getVariantTracks(): Any[];
+    getAssetUri(): string | null;
     getStats(): {
         estimatedBandwidth: number;
     };
