@@ -33,6 +33,8 @@ export interface Plan {
   collectorUrl: string;
   /** Only those whose `player/scenario` contains it. */
   filter?: string;
+  /** Learns each player's version. */
+  onVersion?: (player: string, version: string) => void;
   /** Which events a scenario's CMCD reports, and how many go together. */
   cmcd?: (scenario: string) => { events: string[]; batchSize: number };
 }
@@ -82,6 +84,7 @@ async function playOne(browser: Browser, run: Run, plan: Plan): Promise<Outcome>
       const all = globalThis as unknown as { Hls: { version: string }; dashjs: { Version: string }; shaka: { Player: { version: string } } };
       return name === 'hls.js' ? all.Hls.version : name === 'dash.js' ? all.dashjs.Version : all.shaka.Player.version;
     }, player);
+    plan.onVersion?.(player, version);
     const query = new URLSearchParams({
       player, player_version: version, device_type: 'desktop', title_id: scenario.name, profile_id: 'p1', app_version: '1.0',
     });

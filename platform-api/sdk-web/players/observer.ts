@@ -21,6 +21,8 @@ export interface Observed {
   events: { name: string; atMs: number }[];
   endedMs: number | null;
   hiddenMs: number;
+  /** The viewer was done. */
+  overMs: number | null;
   playheadS: number;
 }
 
@@ -38,7 +40,7 @@ export class Observer {
     private readonly onSample: (playhead: number) => void,
   ) {
     this.seen = {
-      requestedMs: performance.now(), firstMoveMs: null, stalls: [], seeks: [], events: [], endedMs: null, hiddenMs: 0, playheadS: 0,
+      requestedMs: performance.now(), firstMoveMs: null, stalls: [], seeks: [], events: [], endedMs: null, hiddenMs: 0, overMs: null, playheadS: 0,
     };
     for (const name of ['play', 'loadeddata', 'playing', 'waiting', 'seeking', 'seeked', 'pause', 'ended', 'error', 'ratechange', 'emptied']) {
       video.addEventListener(name, () => this.event(name));
@@ -68,7 +70,12 @@ export class Observer {
     this.seen.seeks.push({ fromMs: performance.now(), toMs: null });
   }
 
+  over(): void {
+    this.seen.overMs = performance.now();
+  }
+
   private sample(): void {
+    if (this.seen.overMs !== null) return;
     const { currentTime: playhead, seeking, paused, ended } = this.video;
     const now = performance.now();
     this.seen.playheadS = playhead;

@@ -158,6 +158,7 @@ function start(setup: Setup): void {
   const finish = (reason: string): void => {
     if (isOver) return;
     isOver = true;
+    observer?.over();
     handle.end(reason);
     // As a page does that goes on to something else; the element is left to it.
     driven.destroy();

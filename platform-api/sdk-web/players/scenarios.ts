@@ -33,12 +33,18 @@ export interface Step {
 
 export interface Expected {
   outcome: 'played' | 'exit_before_start' | 'playback_failure';
-  /** Each stall's length (ms) as scripted. */
+  /** Each stall's length as scripted (ms): what is held is held so long after the playhead stood still. */
   stalls: number[];
+  /** A stall that lasts until the viewer gives up. */
+  endsStalled?: boolean;
   seeks: number;
-  switches: number;
+  /** Of rendition; nothing when the player may choose. */
+  switches?: number;
+  /** The code of the error that the session shows, a fatal one before others. */
+  error?: string;
   /** The least that startup takes because of held requests (ms). */
   startupAtLeastMs?: number;
+  /** By playhead (ms). */
   backgroundMs?: number;
 }
 
@@ -53,7 +59,7 @@ export interface Scenario {
   /** The player may choose renditions by itself. */
   adapts?: boolean;
   expected: Expected;
-  /** What a player does otherwise, and why. */
+  /** Where players differ. */
   except?: Partial<Record<PlayerName, Partial<Expected>>>;
 }
 
@@ -114,7 +120,15 @@ export const SCENARIOS: Scenario[] = [
       { at: 8, does: 'close' },
       { afterMs: 20_000, does: 'close' },
     ],
-    expected: { ...PLAYED, outcome: 'playback_failure' },
+    expected: PLAYED,
+    except: {
+      // Tries every rendition again and again, and never gives up.
+      'hls.js': { endsStalled: true, error: 'fragLoadError_404' },
+      // Gives up without saying that it does.
+      'dash.js': { endsStalled: true, error: 'dash_27_404' },
+      // Gives up at once, with seconds of media in its buffer.
+      shaka: { outcome: 'playback_failure', error: 'shaka_1001_404' },
+    },
   },
   {
     name: 'recovered_segment',
@@ -125,7 +139,9 @@ export const SCENARIOS: Scenario[] = [
       { at: 8, does: 'close' },
       { afterMs: 20_000, does: 'close' },
     ],
-    expected: PLAYED,
+    expected: { outcome: 'played', stalls: [], seeks: 0 },
+    // Takes the segment from another rendition, and says so; the others ask again, and do not.
+    except: { 'hls.js': { error: 'fragLoadError_404' } },
   },
   {
     name: 'closed_early',

@@ -9,6 +9,9 @@ import type { Heartbeat, Payload, PlayerError, Rendition, ViewContext, ViewEvent
  *  hole or to where the media begins: no seek of the viewer's. */
 const NUDGE_S = 1;
 
+/** A jump by less than this (s) is none that a viewer would make, whatever the state: Shaka goes to the first frame so. */
+const TINY_S = 0.1;
+
 /** A playhead that is this far (s) from where it stood is moving; less than that browsers report of a standing one. */
 const MOVED_S = 0.1;
 
@@ -101,12 +104,13 @@ export class Session {
     if (!this.isOpen || this.isInBreak || this.isSeeking) return;
     // Before there is a picture, it is the player that goes to where the title begins.
     if (!this.isStarted && !this.hasPicture) return this.notePlayhead();
-    const isNudge = Math.abs(this.video.currentTime - this.playhead) < NUDGE_S;
-    if ((this.isStalled || !this.isStarted) && isNudge) return this.notePlayhead();
+    const before = this.playheadBefore();
+    const waits = this.isStalled || !this.isStarted;
+    if (Math.abs(this.video.currentTime - before) < (waits ? NUDGE_S : TINY_S)) return this.notePlayhead();
     this.isSeeking = true;
     this.isStalled = false; // the fold ends a stall with the seek
     // The element's time is the target's already; media was played up to here.
-    this.say({ seek_start: {} }, this.playheadBefore());
+    this.say({ seek_start: {} }, before);
   }
 
   /** `seeked`, `playing`: what was waited for may be there. */
@@ -243,7 +247,7 @@ export class Session {
 
   /** Where playback came to before the element's time jumped: it was noted up to a quarter of a second ago. */
   private playheadBefore(): number {
-    const sinceMs = this.isPaused || !this.isStarted ? 0 : Math.min(this.now() - this.playheadAtMs, 250);
+    const sinceMs = this.isPaused || this.isStalled || !this.isStarted ? 0 : Math.min(this.now() - this.playheadAtMs, 250);
     return this.playhead + (sinceMs / 1000) * this.video.playbackRate;
   }
 

@@ -106,6 +106,15 @@ test('a player that jumps over a hole in a stall does not seek', async () => {
   expect((await kinds()).slice(2)).toEqual(['rebuffer_start', 'rebuffer_end']);
 });
 
+test('a jump that no viewer makes is no seek', async () => {
+  video.play();
+  video.plays();
+  await pass(100);
+  video.seek(0.16, true);
+  video.seeked();
+  expect((await kinds()).slice(2)).toEqual([]);
+});
+
 test('going to where the title begins is no seek; a seek before the first frame is one', async () => {
   video.play();
   video.seek(600, false);
