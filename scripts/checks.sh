@@ -7,7 +7,7 @@ source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
 # Cheap and decisive first.
-all=(data packages python format buf clippy web sdk tests pages journey oracle deny)
+all=(data packages python format buf clippy web sdk tests pages journey players oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
@@ -20,6 +20,7 @@ declare -A titles=(
   [tests]="cargo test"
   [pages]="pages in Chromium, over made-up viewers"
   [journey]="the loop in Chromium, from marquee demo"
+  [players]="hls.js, dash.js and Shaka in Chromium, against what really happened"
   [oracle]="tests of the oracles"
   [deny]="cargo deny check"
 )
@@ -83,6 +84,7 @@ run() {
     sdk) with_node sdk scripts/sdk.sh check ;;
     pages) with_node pages scripts/web.sh test ;;
     journey) with_node journey scripts/web.sh journey ;;
+    players) with_node players scripts/players.sh check ;;
     tests) stage "$title" cargo test --workspace --locked ;;
     # No __pycache__ beside the sources; pytest's own cache goes where git does not look.
     oracle) stage "$title" env PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -o cache_dir=.cache/pytest tests/oracle ;;

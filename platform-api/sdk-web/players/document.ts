@@ -1,12 +1,10 @@
 // Writes the comparison into docs/cmcd.md, between its two markers; what is around them is others'.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { type Checked, KNOWN, METRICS, type Metric, type Source, type Value } from './compare';
+import { type Checked, KNOWN, METRICS, type Source, type Value } from './compare';
 import { PLAYERS, SCENARIOS } from './scenarios';
 
 const START = '<!-- players:start -->';
 const END = '<!-- players:end -->';
-
-const SHOWN: Metric[] = METRICS.filter((metric) => metric !== 'error');
 
 const SOURCE_NAMES: Record<Source, string> = { sdk: 'SDK', cmcd: 'CMCD' };
 
@@ -25,12 +23,12 @@ function tables(checked: Checked[], versions: Map<string, string>): string {
   const notes = KNOWN.map(({ why }) => why).filter((why, index, all) => all.indexOf(why) === index);
   for (const player of PLAYERS) {
     const rows = SCENARIOS.map(({ name, title }) => {
-      const cells = SHOWN.map((metric) => cell(checked.filter(({ outcome, metric: of }) => outcome.run.player === player && outcome.run.scenario.name === name && of === metric), notes));
+      const cells = METRICS.map((metric) => cell(checked.filter(({ outcome, metric: of }) => outcome.run.player === player && outcome.run.scenario.name === name && of === metric), notes));
       return `| ${title} | ${cells.join(' | ')} |`;
     });
     parts.push(
       `**${player} ${versions.get(player) ?? ''}**\n`,
-      [`| scenario | ${SHOWN.map((metric) => `\`${metric}\``).join(' | ')} |`, `|---|${SHOWN.map(() => '---').join('|')}|`, ...rows].join('\n') + '\n',
+      [`| scenario | ${METRICS.map((metric) => `\`${metric}\``).join(' | ')} |`, `|---|${METRICS.map(() => '---').join('|')}|`, ...rows].join('\n') + '\n',
     );
   }
   const list = notes.map((why, index) => {

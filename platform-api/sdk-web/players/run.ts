@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { SOURCES, compare, disagreements } from './compare';
+import { SOURCES, compare, disagreements, outlived } from './compare';
 import { writeDocument } from './document';
 import { playAll } from './drive';
 import { Marquee } from './marquee';
@@ -32,6 +32,7 @@ try {
   await marquee.stop();
   const { checked, problems } = compare(outcomes, await marquee.sessions(), sources);
   problems.push(...disagreements(checked));
+  if (!values.filter) problems.push(...outlived(checked));
   const dead = await marquee.deadLetters();
   problems.push(...dead.map(({ reason, events }) => `${events} dead letters: ${reason}`));
   for (const problem of problems) console.error(`        ${problem}`);

@@ -89,7 +89,7 @@ export const SCENARIOS: Scenario[] = [
       { segment: 3, hold: { after: 'frozen', nth: 1, ms: 1_500 } },
       { segment: 5, hold: { after: 'frozen', nth: 2, ms: 2_500 } },
     ],
-    steps: [{ at: 11, does: 'close' }],
+    steps: [{ at: 14, does: 'close' }],
     expected: { ...PLAYED, stalls: [1_500, 2_500] },
   },
   {
