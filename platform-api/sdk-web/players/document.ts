@@ -34,7 +34,8 @@ function tables(checked: Checked[], versions: Map<string, string>): string {
   const list = notes.map((why, index) => {
     const entries = KNOWN.filter((known) => known.why === why);
     const who = [...new Set(entries.flatMap(({ players }) => players))].join(', ');
-    return `${index + 1}. ${SOURCE_NAMES[entries[0]?.source ?? 'cmcd']} of ${who}, \`${entries[0]?.metric}\`: ${why}.`;
+    const what = [...new Set(entries.map(({ metric }) => `\`${metric}\``))].join(', ');
+    return `${index + 1}. ${SOURCE_NAMES[entries[0]?.source ?? 'cmcd']} of ${who}, ${what}: ${why}.`;
   });
   return `${[...parts, 'Known differences:\n', `${list.join('\n')}\n`].join('\n')}`;
 }
