@@ -16,7 +16,7 @@ ARGS ?=
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\n'; printf '  %s\n' 'ARGS="…"          arguments for demo, demo-once and bench' \
+	@printf '\n'; printf '  %s\n' 'ARGS="…"          arguments for demo, demo-once, bench and players' \
 	  'MARQUEE_DATA      folder with waterloo-sqoe4/ and ml-latest-small/, for the tests on real data' \
 	  'CARGO_TARGET_DIR  where cargo builds, now $(CARGO_TARGET_DIR)'
 
@@ -43,6 +43,14 @@ setup-test: ## only what `test` needs on this machine: system packages and .venv
 .PHONY: web
 web: ## build the web app anew into platform-api/dashboards/web/dist (needs Node)
 	@scripts/web.sh build
+
+.PHONY: sdk
+sdk: ## build the package for web players anew into platform-api/sdk-web/dist (needs Node)
+	@scripts/sdk.sh build
+
+.PHONY: players
+players: ## compare sessions of real players with what happened, and write docs/cmcd.md's tables (needs Node, Chromium, FFmpeg)
+	@scripts/players.sh write $(ARGS)
 
 .PHONY: screenshots
 screenshots: ## write the pictures of the README anew (needs Node, Chromium and FFmpeg)

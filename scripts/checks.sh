@@ -7,7 +7,7 @@ source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
 # Cheap and decisive first.
-all=(data packages python format buf clippy web tests udf pages journey oracle deny)
+all=(data packages python format buf clippy web sdk tests udf pages journey players oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
@@ -16,10 +16,12 @@ declare -A titles=(
   [buf]="buf lint"
   [clippy]="cargo clippy"
   [web]="web app: types, units, dist/ is what the sources make"
+  [sdk]="package for web players: types, units, size, dist/ is what the sources make"
   [tests]="cargo test"
   [udf]="Arroyo: the fold as its function, through the C interface"
   [pages]="pages in Chromium, over made-up viewers"
   [journey]="the loop in Chromium, from marquee demo"
+  [players]="hls.js, dash.js and Shaka in Chromium, against what really happened"
   [oracle]="tests of the oracles"
   [deny]="cargo deny check"
 )
@@ -80,8 +82,10 @@ run() {
     clippy) stage "$title" cargo clippy --workspace --all-targets --locked -- -D warnings ;;
     buf) with_node buf npx --yes @bufbuild/buf@1.75.0 lint ;;
     web) with_node web scripts/web.sh check ;;
+    sdk) with_node sdk scripts/sdk.sh check ;;
     pages) with_node pages scripts/web.sh test ;;
     journey) with_node journey scripts/web.sh journey ;;
+    players) with_node players scripts/players.sh check ;;
     tests) stage "$title" cargo test --workspace --locked ;;
     udf) stage "$title" scripts/udf.sh ;;
     # No __pycache__ beside the sources; pytest's own cache goes where git does not look.

@@ -15,16 +15,7 @@ fail() {
   exit 4
 }
 
-../../../scripts/has-node.sh ||
-  fail "Node 20 or newer is missing (https://nodejs.org): only changes of the web app need it"
-
-# The stamp is written last: an installation that was interrupted is made anew.
-stamp=node_modules/.lock.sha256
-wanted=$(sha256sum package-lock.json)
-if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
-  npm ci --no-audit --no-fund --loglevel=error >&2
-  printf '%s\n' "$wanted" >"$stamp"
-fi
+source ../../../scripts/npm-install.sh
 
 # A debug build of what a browser looks at, with the features of `cargo test`, which has built nearly all of it.
 build_rust() {

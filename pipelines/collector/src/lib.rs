@@ -110,8 +110,9 @@ impl Collector {
             }
             tokio::time::sleep(Duration::from_millis(DRAIN_TIMEOUT_MS)).await;
         };
-        let server = axum::serve(Connections::new(listener), self.router().into_make_service_with_connect_info::<Peer>())
-            .with_graceful_shutdown(signal);
+        let server =
+            axum::serve(Connections::new(listener), self.router().into_make_service_with_connect_info::<Peer>())
+                .with_graceful_shutdown(signal);
         tokio::select! {
             served = server => served.map_err(CollectorError::Serve),
             () = drained => {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CollectorError, LocationSettings};
 use crate::connections::IDLE_TIMEOUT_MS;
+use crate::{CollectorError, LocationSettings};
 
 /// A batch of twenty events has about 2 KB; a player that was offline for an hour fits into 4 MiB.
 pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;

@@ -53,6 +53,8 @@
 //! | 28 | a session of no length has no durations | – | `a_session_of_no_length` |
 //! | 29, 30 | minutes are UTC: midnight and daylight-saving split nothing else | – | `across_midnight`, `across_a_daylight_saving_change` |
 //! | 31 | nothing after the end counts | – | `nothing_counts_after_the_end` |
+//! | 32 | a fatal error without a code takes the code of the next error | hls.js | `the_code_of_a_fatal_error_may_come_after_it` |
+//! | 33 | a player that says `rebuffering` first is starting | Shaka | `rebuffering_first_is_starting` |
 //!
 //! Rules 21 (sequence gaps) and 25 (two players with one session id) are the playback job's.
 
@@ -219,6 +221,8 @@ struct Flags {
     ad: bool,
     ad_break: bool,
     started: bool,
+    /// A frame of an ad or of the content was shown.
+    pictured: bool,
     seeking: bool,
     rebuffering: bool,
     stall_counted: bool,
@@ -304,7 +308,9 @@ impl SessionFold {
         }
         self.event_count += 1;
         let heartbeat = matches!(payload, PayloadView::Heartbeat { .. });
-        if !self.flags.ended {
+        if self.flags.ended {
+            self.after_end(payload);
+        } else {
             if heartbeat && self.flags.heartbeat {
                 self.infer_playing(time_ms, media_time_ms, minutes);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use marquee_collector::{Collector, CollectorError, CollectorSettings, Progress};
+use marquee_collector::{Collector, CollectorError, CollectorSettings, Locator, Progress};
 use marquee_dashboards::DashboardsSettings;
 use marquee_events::Clock;
 use marquee_jobs::{IMPORT_TOPIC, INTERACTIONS_IMPORT_TOPIC, INTERACTIONS_TOPIC, LIVE_TOPIC, PLAYBACK_TOPIC};
@@ -121,10 +121,13 @@ impl Services {
             interactions_import_topic: INTERACTIONS_IMPORT_TOPIC.to_owned(),
             max_body_bytes: settings.collector.max_body_bytes,
             allowed_origins,
+            location: settings.collector.location.clone(),
             ..Default::default()
         };
+        let locator = Locator::open(&collector_settings.location)?;
         let offsets = Arc::new(CommittedOffsets(progress));
-        let collector = Arc::new(Collector::new(log.clone(), clock.clone(), offsets, collector_settings));
+        let collector = Collector::new(log.clone(), clock.clone(), offsets, collector_settings).with_locator(locator);
+        let collector = Arc::new(collector);
         let (stop_collector, stopped) = oneshot::channel();
         let shutdown = async move {
             let _ = stopped.await;

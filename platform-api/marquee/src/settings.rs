@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
+use marquee_collector::LocationSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Cli;
@@ -37,6 +38,8 @@ pub(crate) struct CollectorSection {
     pub(crate) allowed_origins: Vec<String>,
     /// Largest body of a request, after decompression (bytes).
     pub(crate) max_body_bytes: usize,
+    /// MMDB files that tell where clients are, and the proxies before the collector.
+    pub(crate) location: LocationSettings,
 }
 
 /// Which log, and how it is cut.
@@ -107,6 +110,7 @@ impl Default for Settings {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 allowed_origins: Vec::new(),
                 max_body_bytes: 4 << 20,
+                location: LocationSettings::default(),
             },
             log: LogSection { adapter: LogAdapter::Embedded, partitions: 4, retention_hours: 7 * 24 },
             jobs: JobsSection { epoch_interval_ms: 30_000, live_interval_ms: 1_000, write_threads: 2 },

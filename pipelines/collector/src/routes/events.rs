@@ -40,7 +40,8 @@ pub(super) async fn post_interactions(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    post_batch(&collector, &collector.settings.interactions_topic, chunk::interactions_record, None, headers, body).await
+    post_batch(&collector, &collector.settings.interactions_topic, chunk::interactions_record, None, headers, body)
+        .await
 }
 
 async fn post_batch(

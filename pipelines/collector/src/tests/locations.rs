@@ -13,7 +13,7 @@ use crate::LocationSettings;
 
 /// An MMDB file that knows one network.
 fn file(folder: &Path, name: &str, network: &str, entry: Entry) -> PathBuf {
-    let mut writer = Writer::builder("Test").include_reserved_networks(true).build();
+    let mut writer = Writer::new("Test");
     writer.insert_value(network.parse::<ipnet::IpNet>().unwrap(), entry).unwrap();
     let path = folder.join(name);
     std::fs::write(&path, writer.to_bytes().unwrap()).unwrap();
@@ -49,9 +49,8 @@ fn place(log: &MemoryLog) -> [String; 5] {
     let records = log.records("playback");
     let [(_, record)] = records.as_slice() else { panic!("{} records", records.len()) };
     assert!(!record.payload.windows(9).any(|bytes| bytes == b"127.0.0.1"), "the address is not kept");
-    let of = |c: &marquee_events::ContextView<'_>| {
-        [&c.country, &c.region, &c.city, &c.isp, &c.asn].map(ToString::to_string)
-    };
+    let of =
+        |c: &marquee_events::ContextView<'_>| [&c.country, &c.region, &c.city, &c.isp, &c.asn].map(ToString::to_string);
     match record.header.record_type {
         RecordType::ViewEvents(ContentType::Cmcd) => {
             of(&marquee_cmcd::decode_record(&record.payload, NOW_MS).unwrap().parts[0].batch.context)

@@ -68,6 +68,14 @@ impl SessionFold {
         }
     }
 
+    /// Of what comes after the end only one thing counts: the code of a fatal error that came without one (rule 32).
+    pub(super) fn after_end(&mut self, payload: &PayloadView<'_>) {
+        let (PayloadView::Error { code, .. } | PayloadView::PlayerState { code, .. }) = payload else { return };
+        if let Some(error) = self.error.as_mut().filter(|error| error.fatal && error.code.is_empty()) {
+            error.code = code.as_ref().into();
+        }
+    }
+
     /// A player that reports states says only where it is now: how it came there is what it did not say before.
     fn player_state(&mut self, time_ms: i64, state: PlayerState, code: &str, minutes: &mut impl MinuteSink) {
         let minute = time_ms.div_euclid(MINUTE_MS);
@@ -93,6 +101,9 @@ impl SessionFold {
             }
             PlayerState::Rebuffering => {
                 self.flags.paused = false;
+                if !self.flags.started && !self.flags.in_ad() {
+                    self.request(time_ms, false, minutes); // Shaka says nothing else of its start
+                }
                 self.rebuffer_start();
             }
             PlayerState::Paused => {
@@ -116,6 +127,8 @@ impl SessionFold {
         }
         self.requested_at_ms = Some(time_ms);
         self.autoplay = autoplay;
+        // What is in force at the request interrupts its startup as what comes later does.
+        self.flags.startup_interrupted |= self.flags.background || self.flags.paused || self.flags.seeking;
         self.add_at_request(Measure::Attempts, 1, minutes);
         if self.flags.started {
             // After the first frame: what it asked for has started, but how long that took was not seen.
@@ -184,7 +197,7 @@ impl SessionFold {
 
     /// The first frame of an ad or of the content.
     fn first_picture(&mut self, minutes: &mut impl MinuteSink) {
-        let is_first = !self.flags.started && self.first_picture_ms.is_none();
+        let is_first = !std::mem::replace(&mut self.flags.pictured, true);
         if is_first && self.requested_at_ms.is_some() && !self.flags.startup_interrupted {
             let first_picture_ms = self.duration_ms(State::Startup);
             self.first_picture_ms = Some(first_picture_ms);

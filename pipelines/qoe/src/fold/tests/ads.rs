@@ -16,6 +16,9 @@ fn ad_before_the_content() {
     assert_eq!((session.startup_ms, session.first_picture_ms), (None, None));
     let (session, _) = fold(&[(0, REQUEST), (1, ad_start()), (2, P::AdEnd), (4, ad_start())]);
     assert_eq!((session.first_picture_ms, session.ad_count), (Some(1000), 2));
+    // A picture before the request leaves none to wait for.
+    let (session, _) = fold(&[(0, ad_start()), (1, REQUEST), (2, P::AdEnd), (4, P::FirstFrame)]);
+    assert_eq!((session.startup_ms, session.first_picture_ms), (Some(2000), None));
     // Nobody asked: there is no time to count from.
     assert_eq!(fold(&[(0, ad_start()), (1, P::AdEnd)]).0.first_picture_ms, None);
 }

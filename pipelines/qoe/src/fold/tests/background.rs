@@ -26,6 +26,17 @@ fn background_tab() {
     );
     assert_eq!(background_s(&session), [0, 8, 3, 1, 2, 0, 0]);
     assert_eq!(session.background_total_ms(), 14_000);
+    let measures = [
+        (Measure::BackgroundMs, 14_000),
+        (Measure::BackgroundPlayingMs, 8000),
+        (Measure::BackgroundRebufferMs, 3000),
+        (Measure::BackgroundSeekWaitingMs, 1000),
+        (Measure::BackgroundStartupWaitingMs, 0),
+        (Measure::PlayingMs, 14_000),
+    ];
+    for (measure, expected) in measures {
+        assert_eq!(minutes.total(measure), expected, "{measure:?}");
+    }
     assert_eq!((session.rebuffer_count, session.background_rebuffer_count), (0, 1));
     assert_eq!(session.startup_ms, Some(1000));
     assert_eq!(session.media_ms, 22_000, "what plays unseen is played all the same");
@@ -34,10 +45,11 @@ fn background_tab() {
 
 #[test]
 fn a_tab_opened_in_the_background_has_no_startup_time() {
-    let (session, _) = check(
+    let (session, minutes) = check(
         &[(0, REQUEST), (1, P::Background), (5, P::FirstFrame), (7, P::Foreground), (9, end())],
         [1, 2, 0, 0, 0, 0, 0],
     );
+    assert_eq!(minutes.total(Measure::BackgroundStartupWaitingMs), 4000);
     assert_eq!(background_s(&session), [4, 2, 0, 0, 0, 0, 0]);
     assert_eq!(session.startup_ms, None);
 }

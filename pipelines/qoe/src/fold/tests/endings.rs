@@ -145,3 +145,25 @@ fn closing_and_reopening_counts_once() {
     session.close(&mut minutes);
     assert_eq!(minutes.total(Measure::EndedPlays), 1);
 }
+
+#[test]
+fn the_code_of_a_fatal_error_may_come_after_it() {
+    let failed =
+        |code: &'static str| P::PlayerState { state: Some(S::Failed), code: code.into(), bitrate_bps: 0, buffer_ms: 0 };
+    let code = |events: &[P<'static>]| {
+        let events: Vec<(i64, P<'static>)> = [REQUEST].iter().chain(events).cloned().map(|p| (0, p)).collect();
+        fold(&events).0.error.map(|e| (e.code.to_string(), e.fatal))
+    };
+    let shown = |code: &str| Some((code.to_owned(), true));
+    assert_eq!(code(&[failed(""), HEARTBEAT, error("late", false, false)]), shown("late"));
+    assert_eq!(code(&[failed(""), failed("late"), failed("later")]), shown("late"));
+    assert_eq!(code(&[failed("first"), error("late", true, false)]), shown("first"));
+    assert_eq!(code(&[error("", false, false), end(), error("late", false, false)]), Some((String::new(), false)));
+    assert_eq!(code(&[end(), error("late", true, false)]), None);
+}
+
+#[test]
+fn a_session_that_has_ended_is_in_no_state() {
+    let (session, _) = fold(&[(0, REQUEST), (1, P::FirstFrame), (2, end())]);
+    assert_eq!((session.state(), session.has_ended()), (None, true));
+}

@@ -42,6 +42,14 @@ fn what_happens_before_the_play_request_interrupts_nothing() {
 }
 
 #[test]
+fn what_is_in_force_at_the_play_request_interrupts_it() {
+    for before in [P::Background, P::Pause, P::SeekStart] {
+        let (session, _) = fold(&[(0, before.clone()), (1, REQUEST), (2, P::FirstFrame)]);
+        assert_eq!((session.startup_ms, session.first_picture_ms), (None, None), "{before:?}");
+    }
+}
+
+#[test]
 fn rebuffering_before_the_first_frame_is_startup() {
     let (session, _) =
         check(&[(0, REQUEST), (1, P::RebufferStart), (3, P::FirstFrame), (4, end())], [3, 1, 0, 0, 0, 0, 0]);
