@@ -19,7 +19,7 @@ fn good_lines_are_a_session_and_bad_ones_dead_letters() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("home");
     let mut up = Up::start(&home, &[]).expect("up starts");
-    let start_ms = now_ms() - 60_000;
+    let start_ms = now_ms() - 600_000;
     let line = |sn: u64, after_ms: i64, keys: &str| {
         format!("br=(2400;v 128;a),{keys},sf=h,sid=\"cmcd-1\",sn={sn},st=v,ts={},v=2", start_ms + after_ms)
     };
@@ -50,6 +50,10 @@ fn good_lines_are_a_session_and_bad_ones_dead_letters() {
     assert_eq!(post(&second), (Some(6), Some(0)));
     assert_eq!(post(&first), (Some(3), Some(5)));
     assert_eq!(post(&second), (Some(6), Some(0)));
+    // Time goes on in every partition: what is lost is given up.
+    let later: Vec<String> =
+        (0..60).map(|n| format!("e=t,sid=\"later-{n}\",sn=0,ts={},v=2", start_ms + 590_000)).collect();
+    assert_eq!(post(&later), (Some(60), Some(0)));
     for body in ["", "\n\n", "nothing of this is CMCD \u{1}", "{\"json\": true}"] {
         let (status, answer) = up.post_text(path, "application/cmcd", body.to_owned());
         assert_eq!(status, 400, "{answer}");
@@ -60,7 +64,7 @@ fn good_lines_are_a_session_and_bad_ones_dead_letters() {
     assert!(up.drained("playback"));
     up.stop();
 
-    let sessions = child::sql(&home, "SELECT * FROM sessions");
+    let sessions = child::sql(&home, "SELECT * FROM sessions WHERE session_id NOT LIKE 'later%'");
     assert_eq!(sessions.len(), 1, "{sessions:?}");
     let session = &sessions[0];
     let expected = serde_json::json!({
