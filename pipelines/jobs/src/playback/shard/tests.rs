@@ -6,6 +6,7 @@ use marquee_stream::RecordHeader;
 
 use super::*;
 use crate::live::LiveView;
+use crate::playback::{Cube, OTHER};
 
 const START_MS: i64 = 1_700_000_000_000;
 
@@ -105,11 +106,22 @@ fn cells_are_bounded_and_stay_those_of_their_sessions() {
     let sum = |keep: &dyn Fn(&LiveCell) -> bool, measure: Measure| view.total(keep).values[measure as usize];
     let of_long = |cell: &LiveCell| cell.dimensions.value("title_id") == Some("long");
     assert_eq!(sum(&of_long, Measure::PlayingMs), (EPOCHS as i64 - 1) * 60_000);
-    for dimension in ["title_id", "app_version"] {
-        let of_cube = |cell: &LiveCell| cell.dimensions.value(dimension).is_some();
-        assert_eq!(sum(&of_cube, Measure::Attempts), (EPOCHS * SESSIONS) as i64);
-        let in_own_cell = |cell: &LiveCell| cell.dimensions.value(dimension) == Some("77-5");
-        assert_eq!(sum(&in_own_cell, Measure::PlayingMs), 10);
+    let attempts = |cube: Cube, dimension: &str, value: Option<&str>| {
+        let is_cell = |cell: &LiveCell| {
+            let found = cell.dimensions.value(dimension);
+            cell.dimensions.cube == cube && found.is_some() && (value.is_none() || found == value)
+        };
+        sum(&is_cell, Measure::Attempts)
+    };
+    let all = (EPOCHS * SESSIONS) as i64;
+    assert_eq!(attempts(Cube::Title, "title_id", None), all);
+    assert_eq!(attempts(Cube::Title, "title_id", Some("77-5")), 1);
+    // A day has room for a thousand app versions: "long" has one of the places, and what came first the others.
+    for cube in [Cube::Audience, Cube::Player] {
+        assert_eq!(attempts(cube, "app_version", None), all);
+        assert_eq!(attempts(cube, "app_version", Some("1-998")), 1);
+        assert_eq!(attempts(cube, "app_version", Some("1-999")), 0);
+        assert_eq!(attempts(cube, "app_version", Some(OTHER)), all - 999);
     }
 }
 
