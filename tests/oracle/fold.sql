@@ -147,11 +147,12 @@ SELECT
             WHEN shows_playing OR effect IN ('seek_end', 'player_playing', 'player_paused') THEN false
         END IGNORE NULLS
     ) OVER so_far, false) AS seeking,
-    coalesce(
-        bool_or(
-            shows_playing OR effect = 'first_frame' OR (effect = 'player_playing' AND NOT in_ad)
-        ) OVER so_far, false
-    ) AS started,
+    coalesce(bool_or(
+        effect IN ('play_requested', 'player_starting') OR (effect = 'player_playing' AND NOT in_ad)
+    ) OVER so_far, false) AS requested,
+    coalesce(bool_or(
+        shows_playing OR effect = 'first_frame' OR (effect = 'player_playing' AND NOT in_ad)
+    ) OVER so_far, false) AS started,
     coalesce(last_value(
         CASE
             WHEN effect = 'rendition' THEN coalesce(event_width_px, 0)
@@ -215,13 +216,7 @@ FROM (
                 WHEN effect = 'ad_break_end' AND was_in_ad THEN false
                 WHEN shows_playing THEN false
             END IGNORE NULLS
-        ) OVER so_far, false) AS rebuffering,
-        -- A player that waits before it has said anything of playing has been asked to (rule 33).
-        coalesce(bool_or(
-            effect IN ('play_requested', 'player_starting')
-            OR (effect = 'player_playing' AND NOT in_ad)
-            OR (effect = 'player_rebuffering' AND NOT in_ad AND NOT started)
-        ) OVER so_far, false) AS requested
+        ) OVER so_far, false) AS rebuffering
     FROM flags
     WINDOW so_far AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 )

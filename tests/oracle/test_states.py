@@ -106,7 +106,7 @@ def test_the_first_row_that_applies_is_the_state(events, expected):
         ([(0, *state("playing"))], "playing"),
         ([AD, (3, *state("playing")), (4, "ad_end")], None),
         ([REQUEST, AD, (3, *state("playing")), (4, "ad_end")], "startup_waiting"),
-        ([(0, *state("rebuffering"))], "startup_waiting"),
+        ([(0, *state("rebuffering"))], None),
         ([AD, (3, *state("rebuffering"))], "ad_rebuffer"),
         ([AD, (3, *state("rebuffering")), (4, "ad_end")], None),
         ([*START, (2, "pause"), (3, *state("playing"))], "playing"),
@@ -183,30 +183,18 @@ def test_playing_inside_an_ad_asks_for_nothing():
     assert (folded["outcome"], folded.minutes("attempts"), folded.seconds()) == ("unknown", 0, {"ad": 3})
 
 
-def test_a_player_that_first_says_rebuffering_is_starting():
+def test_a_player_that_first_says_rebuffering_has_asked_for_nothing():
     folded = fold(
-        (61, *state("rebuffering")),
+        (50, *state("rebuffering")),
         (63, *state("playing")),
         (65, *state("rebuffering")),
         (66, *state("playing")),
         (67, *state("ended")),
     )
-    assert folded.seconds() == {"startup_waiting": 2, "playing": 3, "rebuffer": 1}
-    assert folded.get("startup_ms first_picture_ms rebuffer_count outcome") == (2000, 2000, 1, "played")
-    assert folded.by_minute("attempts") == folded.by_minute("startups") == folded.by_minute("starts") == [(1, 1)]
-
-
-@pytest.mark.parametrize("before", [[(0, "ad_start")], [(0, "first_frame")], [(0, "session_end")]])
-def test_only_rebuffering_before_the_frame_and_outside_ads_is_starting(before):
-    folded = fold(*before, (1, *state("rebuffering")), (2, "heartbeat"))
-    assert (folded["outcome"], folded.minutes("attempts")) == ("unknown", 0)
-
-
-def test_rebuffering_ends_the_pause_before_it_is_a_request():
-    folded = fold((0, "pause"), (1, *state("rebuffering")), (3, *state("playing")))
-    assert folded.get("startup_ms paused_ms") == (2000, 1000)
-    background = fold((0, "background"), (1, *state("rebuffering")), (2, "foreground"), (3, *state("playing")))
-    assert background.get("startup_ms startup_waiting_ms") == (None, 1000)
+    assert folded.seconds() == {"playing": 3, "rebuffer": 1}
+    assert folded.get("startup_ms first_picture_ms rebuffer_count outcome") == (None, None, 1, "played")
+    assert folded.by_minute("attempts") == folded.by_minute("starts") == [(1, 1)]
+    assert fold((0, *state("rebuffering")), (1, *state("quit")))["outcome"] == "unknown"
 
 
 def test_player_states_count_what_they_set():
