@@ -1,17 +1,17 @@
 """Independent oracle of the published definitions: what the views `qoe_…` say, from the session rows alone.
 
-usage: definitions.py LAKE_DIR VIEW ROWS_JSON [--topic T]
+usage: definitions.py LAKE_DIR ROWS_DIR [--topic T]
 
-VIEW is `qoe_cta_2066`, `qoe_mux`, `qoe_conviva` or `qoe_marquee`, or one of these with `_minutes`. ROWS_JSON is a file
-with a JSON array of the view's rows, as `marquee lake sql "SELECT * FROM qoe_…" --format json` prints them. The rows of
-a view by session are compared with the latest revisions in `session_revisions`, column by column; the rows of a view by
-minute are summed for each cube and compared with the sums over the sessions. In both the ratios of a row have to follow
-from its own sums. A column of a view that has no formula here is a difference, too.
+ROWS_DIR has a file VIEW.json for each view, `qoe_cta_2066`, `qoe_mux`, `qoe_conviva`, `qoe_marquee` and these with
+`_minutes`: a JSON array of the view's rows, as `marquee lake sql "SELECT * FROM qoe_…" --format json` prints them. The
+rows of a view by session are compared with the latest revisions in `session_revisions`, column by column; the rows of a
+view by minute are summed for each cube and compared with the sums over the sessions. In both the ratios of a row have to
+follow from its own sums. A column of a view that has no formula here is a difference, too.
 
 A definition gives each session's numerators and denominators. A figure of many sessions is Σ numerator ÷ Σ denominator
 (`RATIOS`), never a mean of the sessions' ratios. The vector that they start from is that of docs/qoe.md, section 3.
 
-Prints one line, `{"rows": N, "mismatches": M, "first": […]}`. Exit code 0: all agree; 1: some differ, are missing, come
+Prints one line, `{"rows": {VIEW: N, …}, "mismatches": M, "first": […]}`. Exit code 0: all agree; 1: some differ, are missing, come
 twice or are no sessions; 2: an input cannot be read.
 """
 
@@ -308,8 +308,8 @@ NOTHING: Row = {
 }
 
 
-def compare_sessions(view: str, sessions: list[Row], viewed: list[Row]) -> dict[str, object]:
-    """What is printed, of session rows and of the rows of the view by session."""
+def compare_sessions(view: str, sessions: list[Row], viewed: list[Row]) -> list[Row]:
+    """What is wrong with the rows of the view by session."""
     by_key: dict[tuple[object, ...], list[Row]] = {}
     for row in viewed:
         by_key.setdefault(_key(row), []).append(row)
@@ -326,12 +326,11 @@ def compare_sessions(view: str, sessions: list[Row], viewed: list[Row]) -> dict[
         columns = _differences({**expected, **of_one}, rows[0], OF_A_SESSION)
         if columns:
             wrong.append({**named, "columns": columns})
-    wrong += [{**dict(zip(KEY, key, strict=True)), "problem": "no session"} for key in by_key]
-    return _report(len(viewed), wrong)
+    return wrong + [{**dict(zip(KEY, key, strict=True)), "problem": "no session"} for key in by_key]
 
 
-def compare_minutes(view: str, sessions: list[Row], viewed: list[Row]) -> dict[str, object]:
-    """What is printed, of session rows and of the rows of the view by minute."""
+def compare_minutes(view: str, sessions: list[Row], viewed: list[Row]) -> list[Row]:
+    """What is wrong with the rows of the view by minute."""
     expected = sums(view, (DEFINITIONS[view](session) for session in sessions))
     wrong = []
     for cube_name in sorted({*CUBES, *(row["cube_name"] for row in viewed)}):
@@ -344,11 +343,11 @@ def compare_minutes(view: str, sessions: list[Row], viewed: list[Row]) -> dict[s
         if columns:
             wrong.append({"cube_name": cube_name, "columns": columns})
         for row in rows:
-            of_row = {name: value for name, value in ratios_of_minutes(view, row).items()}
-            columns = _differences({**{name: row[name] for name in expected}, **of_row}, row, OF_A_MINUTE)
+            own_sums = {name: row[name] for name in expected}
+            columns = _differences({**own_sums, **ratios_of_minutes(view, row)}, row, OF_A_MINUTE)
             if columns:
                 wrong.append({"cube_name": cube_name, "minute": row["minute"], "columns": columns})
-    return _report(len(viewed), wrong)
+    return wrong
 
 
 def ratios_of_minutes(view: str, row: Row) -> dict[str, float | None]:
@@ -373,21 +372,22 @@ def latest_sessions(lake_dir: Path, topic: str | None) -> list[Row]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="definitions.py", description=__doc__.splitlines()[0])
     parser.add_argument("lake_dir", type=Path, metavar="LAKE_DIR")
-    parser.add_argument("view", choices=[*DEFINITIONS, *(f"{name}_minutes" for name in DEFINITIONS)], metavar="VIEW")
-    parser.add_argument("rows_json", type=Path, metavar="ROWS_JSON")
+    parser.add_argument("rows_dir", type=Path, metavar="ROWS_DIR")
     parser.add_argument("--topic", help="only this topic (default: every topic)")
     options = parser.parse_args(arguments)
-    view = options.view.removesuffix("_minutes")
-    compare = compare_sessions if view == options.view else compare_minutes
+    rows, wrong = {}, []
     try:
         sessions = latest_sessions(options.lake_dir, options.topic)
-        viewed = json.loads(options.rows_json.read_text(encoding="utf-8"))
-        result = compare(view, sessions, viewed)
+        for definition in DEFINITIONS:
+            for view, compare in [(definition, compare_sessions), (f"{definition}_minutes", compare_minutes)]:
+                viewed = json.loads((options.rows_dir / f"{view}.json").read_text(encoding="utf-8"))
+                rows[view] = len(viewed)
+                wrong += [{"view": view, **found} for found in compare(definition, sessions, viewed)]
     except (UnreadableLake, OSError, ValueError, KeyError) as problem:
         print(f"definitions.py: {problem}", file=sys.stderr)
         return 2
-    print(json.dumps(result))
-    return 0 if result["mismatches"] == 0 else 1
+    print(json.dumps({"rows": rows, "mismatches": len(wrong), "first": wrong[:SHOWN]}))
+    return 1 if wrong else 0
 
 
 def _is_resolved(row: Row) -> bool:
@@ -424,10 +424,6 @@ def _differences(expected: Row, actual: Row, others: set[str]) -> dict[str, dict
     }
     unknown = {name: {"expected": "no such column", "actual": actual[name]} for name in {*actual} - {*expected} - others}
     return {**columns, **unknown}
-
-
-def _report(rows: int, wrong: list[dict[str, object]]) -> dict[str, object]:
-    return {"rows": rows, "mismatches": len(wrong), "first": wrong[:SHOWN]}
 
 
 def _is_equal(expected: object, actual: object) -> bool:

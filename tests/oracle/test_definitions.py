@@ -293,17 +293,20 @@ def test_a_view_has_its_scores():
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    """Compares a view's rows with a lake of two revisions of one session; gives the exit code and the report."""
+    """Compares views, of which some are given and the others right, with a lake of two revisions of one session; gives
+    the exit code and the report."""
     open_row = {**WORKED_EXAMPLE, "is_final": False, "rebuffer_ms": 1}
     lake_dir = tmp_path / "lake"
     write_lake(
         lake_dir, {"session_revisions": [open_row, {**WORKED_EXAMPLE, "revision": 2}], "epochs": [epoch(1, 1, 1, 1)]}
     )
 
-    def run_on(view, rows):
-        rows_json = tmp_path / "rows.json"
-        rows_json.write_text(json.dumps(rows))
-        code = definitions.main([str(lake_dir), view, str(rows_json)])
+    def run_on(**views):
+        right = {view: [view_row(view)] for view in definitions.DEFINITIONS}
+        right |= {f"{view}_minutes": minute_rows(view) for view in definitions.DEFINITIONS}
+        for view, rows in {**right, **views}.items():
+            (tmp_path / f"{view}.json").write_text(json.dumps(rows))
+        code = definitions.main([str(lake_dir), str(tmp_path)])
         printed = capsys.readouterr()
         return code, json.loads(printed.out) if printed.out else printed.err
 
@@ -325,16 +328,15 @@ def minute_rows(view, **columns):
     return [{**row, "cube_name": cube_name, **columns} for cube_name in definitions.CUBES]
 
 
-@pytest.mark.parametrize("view", definitions.DEFINITIONS)
-def test_right_rows_pass(run, view):
-    assert run(view, [view_row(view)]) == (0, {"rows": 1, "mismatches": 0, "first": []})
-    assert run(f"{view}_minutes", minute_rows(view)) == (0, {"rows": 7, "mismatches": 0, "first": []})
+def test_right_rows_pass(run):
+    rows = {view: 1 for view in definitions.DEFINITIONS} | {f"{view}_minutes": 7 for view in definitions.DEFINITIONS}
+    assert run() == (0, {"rows": rows, "mismatches": 0, "first": []})
 
 
 def test_a_score_may_differ_by_what_floating_point_rounds(run):
     score = definitions.mux(WORKED_EXAMPLE)["smoothness_score"]
-    assert run("qoe_mux", [view_row("qoe_mux", smoothness_score=score * (1 + 1e-12), startup_score=80)])[0] == 0
-    assert run("qoe_mux", [view_row("qoe_mux", smoothness_score=score * (1 + 1e-8))])[0] == 1
+    assert run(qoe_mux=[view_row("qoe_mux", smoothness_score=score * (1 + 1e-12), startup_score=80)])[0] == 0
+    assert run(qoe_mux=[view_row("qoe_mux", smoothness_score=score * (1 + 1e-8))])[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -346,14 +348,16 @@ def test_a_score_may_differ_by_what_floating_point_rounds(run):
     ],
 )
 def test_a_wrong_column_is_named(run, column, expected, actual):
-    code, report = run("qoe_cta_2066", [view_row("qoe_cta_2066", **{column: actual})])
-    assert (code, report["first"][0]["columns"]) == (1, {column: {"expected": expected, "actual": actual}})
+    code, report = run(qoe_cta_2066=[view_row("qoe_cta_2066", **{column: actual})])
+    (wrong,) = report["first"]
+    assert (code, wrong["view"], wrong["session_id"]) == (1, "qoe_cta_2066", "s")
+    assert wrong["columns"] == {column: {"expected": expected, "actual": actual}}
 
 
 def test_a_column_that_is_lacking_is_named(run):
     row = view_row("qoe_cta_2066")
     del row["stall_ms"]
-    code, report = run("qoe_cta_2066", [row])
+    code, report = run(qoe_cta_2066=[row])
     assert (code, report["first"][0]["columns"]["stall_ms"]["actual"]) == (1, "no such column")
 
 
@@ -366,15 +370,15 @@ def test_a_column_that_is_lacking_is_named(run):
     ],
 )
 def test_missing_and_extra_rows_are_found(run, rows, problem):
-    code, report = run("qoe_mux", rows)
+    code, report = run(qoe_mux=rows)
     assert (code, [mismatch["problem"] for mismatch in report["first"]]) == (1, [problem])
 
 
 def test_a_cube_with_other_sums_is_named(run):
     rows = minute_rows("qoe_marquee")
-    code, report = run("qoe_marquee_minutes", [*rows, {**rows[2], "rebuffer_count": 1, "rebuffer_ms": 0}])
+    code, report = run(qoe_marquee_minutes=[*rows, {**rows[2], "rebuffer_count": 1, "rebuffer_ms": 0}])
     (wrong,) = [mismatch for mismatch in report["first"] if "rebuffer_count" in mismatch["columns"]]
-    assert (code, wrong["cube_name"]) == (1, "network")
+    assert (code, wrong["view"], wrong["cube_name"]) == (1, "qoe_marquee_minutes", "network")
     assert wrong["columns"]["rebuffer_count"] == {"expected": 1, "actual": 2}
 
 
@@ -390,11 +394,13 @@ def test_a_cube_with_other_sums_is_named(run):
 )
 def test_minutes_that_are_wrong_are_found(run, rows, wrong, monkeypatch):
     monkeypatch.setattr(definitions, "SHOWN", 10)
-    code, report = run("qoe_mux_minutes", rows)
+    code, report = run(qoe_mux_minutes=rows)
     assert (code, {mismatch["cube_name"] for mismatch in report["first"]}) == (1, wrong)
 
 
 def test_what_cannot_be_read_is_said(run, tmp_path):
-    code, said = run("qoe_mux_minutes", [{"session_id": "s"}])
+    code, said = run(qoe_mux_minutes=[{"session_id": "s"}])
     assert (code, "cube_name" in said) == (2, True)
-    assert definitions.main([str(tmp_path / "nowhere"), "qoe_mux", str(tmp_path / "rows.json")]) == 2
+    assert definitions.main([str(tmp_path / "nowhere"), str(tmp_path)]) == 2
+    (tmp_path / "qoe_mux.json").unlink()
+    assert definitions.main([str(tmp_path / "lake"), str(tmp_path)]) == 2

@@ -13,6 +13,7 @@ const SLOT_MS: i64 = MINUTE_MS / SLOTS_PER_MINUTE as i64;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Sums {
     pub(crate) attempts: i64,
+    pub(crate) starts: i64,
     pub(crate) start_failures: i64,
     pub(crate) start_failures_business: i64,
     pub(crate) exits_before_start: i64,
@@ -32,6 +33,7 @@ impl Sums {
     pub(crate) fn add_minute(&mut self, minute: i64, measures: &Measures) {
         let of = |measure: Measure| measures.values.get(measure as usize).copied().unwrap_or_default();
         self.attempts += of(Measure::Attempts);
+        self.starts += of(Measure::Starts);
         self.start_failures += of(Measure::StartFailures);
         self.start_failures_business += of(Measure::StartFailuresBusiness);
         self.exits_before_start += of(Measure::ExitsBeforeStart);
@@ -64,8 +66,11 @@ impl Sums {
     pub(crate) fn figures(&self) -> Figures {
         let startups = self.startup_buckets.values().sum();
         let start_failures = self.start_failures + self.start_failures_business;
+        // Of an attempt that is pending no rate knows anything yet.
+        let resolved = self.starts + start_failures + self.exits_before_start;
         Figures {
             attempts: self.attempts,
+            starts: self.starts,
             startups,
             startup_ms: self.startup_ms,
             startup_average_ms: ratio(self.startup_ms, startups),
@@ -73,9 +78,9 @@ impl Sums {
             startup_p95_ms: percentile(&self.startup_buckets, 0.95),
             start_failures: self.start_failures,
             start_failures_business: self.start_failures_business,
-            start_failure_ratio: ratio(start_failures, self.attempts),
+            start_failure_ratio: ratio(start_failures, resolved),
             exits_before_start: self.exits_before_start,
-            exit_before_start_ratio: ratio(self.exits_before_start, self.attempts),
+            exit_before_start_ratio: ratio(self.exits_before_start, resolved),
             playback_failures: self.playback_failures,
             playback_failures_business: self.playback_failures_business,
             playing_ms: self.playing_ms,
@@ -93,12 +98,14 @@ pub(crate) fn slots(measures: &Measures) -> [i64; SLOTS_PER_MINUTE] {
     std::array::from_fn(|index| measures.values.get(first + index).copied().unwrap_or_default())
 }
 
-/// The figures of a window, after Marquee's own definition (view `qoe_marquee`): every attempt ends in one outcome,
-/// rebuffering is measured against the time in which it was possible.
+/// The figures of a window, after Marquee's own definition (view `qoe_marquee`): every attempt ends in one outcome and is
+/// in no ratio before, rebuffering is measured against the time in which it was possible.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figures {
-    /// Play requests.
+    /// Play requests, those without an outcome yet included.
     pub attempts: i64,
+    /// Attempts that came to a first frame.
+    pub starts: i64,
     /// Uninterrupted startups of these attempts.
     pub startups: i64,
     /// Sum of their startup times (ms).
@@ -113,11 +120,11 @@ pub struct Figures {
     pub start_failures: i64,
     /// … in a business error.
     pub start_failures_business: i64,
-    /// Both ÷ attempts, 0 to 1.
+    /// Both ÷ attempts with an outcome (starts, start failures and exits before start), 0 to 1.
     pub start_failure_ratio: Option<f64>,
     /// Attempts that the viewer gave up before the first frame.
     pub exits_before_start: i64,
-    /// ÷ attempts, 0 to 1.
+    /// ÷ attempts with an outcome, 0 to 1.
     pub exit_before_start_ratio: Option<f64>,
     /// Technical errors that ended playback after the first frame, in the minute of the error.
     pub playback_failures: i64,
@@ -161,6 +168,28 @@ mod tests {
     fn nothing_happened_is_no_ratio() {
         let figures = Sums::default().figures();
         assert_eq!((figures.rebuffering_ratio, figures.startup_p95_ms, figures.viewers_peak), (None, None, 0));
+    }
+
+    #[test]
+    fn pending_attempts_are_in_no_ratio() {
+        let mut measures = Measures::default();
+        let counted = [
+            (Measure::Attempts, 100),
+            (Measure::Starts, 5),
+            (Measure::StartFailures, 1),
+            (Measure::StartFailuresBusiness, 2),
+            (Measure::ExitsBeforeStart, 2),
+        ];
+        for (measure, count) in counted {
+            measures.add(measure as usize, count);
+        }
+        let mut sums = Sums::default();
+        sums.add_minute(1, &measures);
+        let figures = sums.figures();
+        assert_eq!((figures.attempts, figures.starts), (100, 5));
+        assert_eq!((figures.start_failure_ratio, figures.exit_before_start_ratio), (Some(0.3), Some(0.2)));
+        let pending = Sums { attempts: 7, ..Sums::default() }.figures();
+        assert_eq!((pending.start_failure_ratio, pending.exit_before_start_ratio), (None, None));
     }
 
     #[test]

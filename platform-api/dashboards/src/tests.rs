@@ -7,12 +7,14 @@ use async_trait::async_trait;
 use marquee_catalogue::{Maturity, Profile};
 use marquee_events::proto::view_event::Payload;
 use marquee_events::proto::{
-    AdEnd, AdStart, Background, Context, Error, FirstFrame, Foreground, Heartbeat, Pause, PlayRequested, RebufferEnd,
-    RebufferStart, Rendition, Resume, SeekEnd, SeekStart, SessionEnd, ViewEvent, ViewEventBatch,
+    self, AdBreakEnd, AdBreakStart, AdEnd, AdStart, Background, Context, Error, FirstFrame, Foreground, Heartbeat,
+    Pause, PlayRequested, RebufferEnd, RebufferStart, Rendition, Resume, SeekEnd, SeekStart, SessionEnd, ViewEvent,
+    ViewEventBatch,
 };
-use marquee_events::{Clock, ErrorKind, SystemClock};
+use marquee_events::{Clock, ErrorKind, PlayerState, SystemClock};
 use proptest::test_runner::{Config, TestRunner};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -150,18 +152,31 @@ fn random_session(rng: &mut StdRng, number: u64) -> Vec<ViewEventBatch> {
         ..Context::default()
     };
     let mut time_ms = START_MS + rng.random_range(0..4 * MINUTE_MS);
+    let mut media_ms = 0;
     let mut events = Vec::new();
     let length = rng.random_range(1..60);
+    // A third of the players report states, as CMCD has them.
+    let reports_states = number % 3 == 1;
     for sequence in 0..length {
         // Long silences, steps back in time and events at the same instant are all told apart by the fold.
-        time_ms += match rng.random_range(0..40) {
+        let gap_ms = match rng.random_range(0..40) {
             0 => 6 * MINUTE_MS,
-            1 => -700,
+            1 => -rng.random_range(1..20_000),
             2 => 40_000,
             3 => 0,
+            4 => 1_000,
             _ => rng.random_range(1..9_000),
         };
-        let payload = match (sequence, rng.random_range(0..34)) {
+        time_ms += gap_ms;
+        // Playheads go on, stand or jump: two heartbeats show by them whether the session was playing.
+        media_ms += match rng.random_range(0..9) {
+            0 => 0,
+            1 => gap_ms / 2,
+            2 => 5 * gap_ms,
+            _ => gap_ms,
+        };
+        let payload = match (sequence, rng.random_range(0..44)) {
+            (_, 34..44) if reports_states => player_state(rng),
             (0, 0..30) | (_, 24) => Payload::PlayRequested(PlayRequested::default()),
             (1..4, 0..10) | (_, 0..2) => Payload::FirstFrame(FirstFrame {}),
             (_, 2..6) => Payload::RebufferStart(RebufferStart {}),
@@ -180,6 +195,8 @@ fn random_session(rng: &mut StdRng, number: u64) -> Vec<ViewEventBatch> {
                 business: rng.random_bool(0.3),
             }),
             (_, 23) => Payload::SessionEnd(SessionEnd { reason: "closed".to_owned() }),
+            (_, 26) => Payload::AdBreakStart(AdBreakStart {}),
+            (_, 27) => Payload::AdBreakEnd(AdBreakEnd {}),
             (_, 25) => Payload::Rendition(Rendition { bitrate_bps: 1_000_000, ..Rendition::default() }),
             _ => Payload::Heartbeat(Heartbeat::default()),
         };
@@ -187,7 +204,7 @@ fn random_session(rng: &mut StdRng, number: u64) -> Vec<ViewEventBatch> {
             event_id: format!("{number}-{sequence}"),
             sequence,
             event_time_ms: time_ms,
-            media_time_ms: None,
+            media_time_ms: rng.random_bool(0.9).then_some(media_ms),
             payload: Some(payload),
         });
     }
@@ -207,6 +224,15 @@ fn random_session(rng: &mut StdRng, number: u64) -> Vec<ViewEventBatch> {
         batches.push(batches[0].clone());
     }
     batches
+}
+
+/// Any state; what ends a session seldom.
+fn player_state(rng: &mut StdRng) -> Payload {
+    use PlayerState::{Ended, Failed, Paused, Playing, Preloading, Quit, Rebuffering, Seeking, Stalled, Starting};
+    let lasting = [Preloading, Starting, Playing, Playing, Playing, Seeking, Rebuffering, Rebuffering, Paused, Stalled];
+    let states = if rng.random_bool(0.06) { &[Ended, Quit, Failed][..] } else { &lasting };
+    let state = states.choose(rng).expect("there are states").name().to_owned();
+    Payload::PlayerState(proto::PlayerState { state, ..Default::default() })
 }
 
 /// The central promise: for a closed window, what Live shows is what SQL over the lake gives; also for windows that cut

@@ -1,9 +1,11 @@
 //! Made-up viewers, seeded: sessions that look like real ones, as batches with the time at which each is sent.
 
+use marquee_events::PlayerState;
 use marquee_events::proto::view_event::Payload;
 use marquee_events::proto::{
-    Background, Context, Error, FirstFrame, Foreground, Heartbeat, Pause, PlayRequested, RebufferEnd, RebufferStart,
-    Rendition, Resume, SeekEnd, SeekStart, SessionEnd, ViewEvent, ViewEventBatch,
+    self, AdBreakEnd, AdBreakStart, AdEnd, AdStart, Background, Context, Error, FirstFrame, Foreground, Heartbeat,
+    Pause, PlayRequested, RebufferEnd, RebufferStart, Rendition, Resume, SeekEnd, SeekStart, SessionEnd, ViewEvent,
+    ViewEventBatch,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -58,7 +60,9 @@ pub fn session(seed: u64, index: u64, start_ms: i64) -> Vec<ViewEventBatch> {
         asset_id: format!("asset-{title:04}"),
         ..Context::default()
     };
-    let mut script = Script { rng, events: Vec::new(), now_ms: start_ms, media_ms: 0, playing: false };
+    // Shaka reports states, as CMCD has them.
+    let reports_states = player == "shaka";
+    let mut script = Script { rng, events: Vec::new(), now_ms: start_ms, media_ms: 0, playing: false, reports_states };
     script.play(if cdn == "edge-c" { 0.10 } else { 0.03 });
     batches(&context, script.events)
 }
@@ -87,6 +91,7 @@ struct Script {
     now_ms: i64,
     media_ms: i64,
     playing: bool,
+    reports_states: bool,
 }
 
 impl Script {
@@ -109,6 +114,9 @@ impl Script {
             _ => {}
         }
         self.rendition();
+        if self.rng.random_bool(0.2) {
+            self.ads();
+        }
         self.pass(startup_ms);
         self.say(Payload::FirstFrame(FirstFrame {}));
         self.playing = true;
@@ -135,6 +143,9 @@ impl Script {
             if self.rng.random_bool(0.05) {
                 self.rendition();
             }
+            if self.rng.random_bool(0.005) {
+                self.ads();
+            }
             if self.rng.random_bool(0.0006) {
                 return self.fail("decode", false);
             }
@@ -153,6 +164,20 @@ impl Script {
         self.pass(length_ms);
         self.say(end);
         self.playing = true;
+    }
+
+    /// A break of two ads.
+    fn ads(&mut self) {
+        let was_playing = std::mem::replace(&mut self.playing, false);
+        self.say(Payload::AdBreakStart(AdBreakStart {}));
+        for ad in ["ad-1", "ad-2"] {
+            self.pass(300);
+            self.say(Payload::AdStart(AdStart { ad_id: ad.to_owned() }));
+            self.pass(6_000);
+            self.say(Payload::AdEnd(AdEnd {}));
+        }
+        self.say(Payload::AdBreakEnd(AdBreakEnd {}));
+        self.playing = was_playing;
     }
 
     fn rendition(&mut self) {
@@ -187,6 +212,7 @@ impl Script {
     }
 
     fn say(&mut self, payload: Payload) {
+        let payload = if self.reports_states { as_state(payload) } else { payload };
         self.events.push(ViewEvent {
             event_id: String::new(),
             sequence: self.events.len() as u64,
@@ -195,4 +221,22 @@ impl Script {
             payload: Some(payload),
         });
     }
+}
+
+/// What a player that reports states says instead.
+fn as_state(payload: Payload) -> Payload {
+    let (state, code) = match &payload {
+        Payload::PlayRequested(_) => (PlayerState::Starting, ""),
+        Payload::FirstFrame(_) | Payload::RebufferEnd(_) | Payload::Resume(_) | Payload::SeekEnd(_) => {
+            (PlayerState::Playing, "")
+        }
+        Payload::RebufferStart(_) => (PlayerState::Rebuffering, ""),
+        Payload::Pause(_) => (PlayerState::Paused, ""),
+        Payload::SeekStart(_) => (PlayerState::Seeking, ""),
+        Payload::SessionEnd(_) => (PlayerState::Quit, ""),
+        Payload::Error(error) if error.fatal && !error.business => (PlayerState::Failed, error.code.as_str()),
+        _ => return payload,
+    };
+    let (state, code) = (state.name().to_owned(), code.to_owned());
+    Payload::PlayerState(proto::PlayerState { state, code, ..Default::default() })
 }

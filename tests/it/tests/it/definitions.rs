@@ -1,4 +1,5 @@
-//! The published definitions as views: figures worked out by hand, and sums over minutes equal to sums over sessions.
+//! The published definitions as views: figures worked out by hand, sums over minutes equal to sums over sessions, and
+//! every column of every view as an oracle works it out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use prost::Message as _;
 
 use crate::live::{PARTITIONS, env, log, start};
 use crate::memory_lake::text_rows;
+use crate::oracle;
 
 const START_MS: i64 = 1_790_000_000_000;
 
@@ -145,7 +147,7 @@ fn lake(runtime: &tokio::runtime::Runtime, folder: &std::path::Path) -> Arc<Delt
 struct World {
     runtime: tokio::runtime::Runtime,
     lake: Arc<DeltaLake>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -153,7 +155,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let lake = lake(&runtime, folder.path());
-        Self { runtime, lake, _folder: folder }
+        Self { runtime, lake, folder }
     }
 
     /// The only row of a query, by its columns.
@@ -196,6 +198,7 @@ fn definitions_by_hand_and_minutes_equal_sessions() {
     outcomes(&world);
     scores(&world);
     minutes_equal_sessions(&world);
+    oracle::definitions(&world.runtime, &world.lake, &world.folder.path().join("lake"), PLAYBACK_TOPIC);
 }
 
 /// facts: CTA-2066 and Mux 5 of 70, Conviva's CIRR 5 of 68, its rebuffering ratio 8 of 68; Marquee 5 of 65.

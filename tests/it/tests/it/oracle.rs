@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use arrow::json::writer::{JsonArray, WriterBuilder};
+use marquee_lake_delta::DeltaLake;
+
 /// The repository's root.
 pub fn root() -> PathBuf {
     // Asked when the tests run: clones that share a target folder share this binary, too.
@@ -43,4 +46,22 @@ pub fn check(script: &str, arguments: &[&str]) -> serde_json::Value {
 pub fn recompute(lake: &Path, topic: &str, log_events: u64) -> serde_json::Value {
     let lake = lake.to_str().expect("a temporary folder's name is text");
     check("recompute.py", &[lake, "--topic", topic, "--log-events", &log_events.to_string()])
+}
+
+/// Works the definitions out from the session rows and compares them with the views, by session and by minute.
+pub fn definitions(runtime: &tokio::runtime::Runtime, lake: &DeltaLake, lake_folder: &Path, topic: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let views = ["qoe_cta_2066", "qoe_mux", "qoe_conviva", "qoe_marquee"];
+    for view in views.into_iter().flat_map(|view| [view.to_owned(), format!("{view}_minutes")]) {
+        let query = format!("SELECT * FROM {view}");
+        let (_, rows) = runtime.block_on(lake.sql(&query)).unwrap_or_else(|e| panic!("{query}: {e}"));
+        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
+        writer.write_batches(&rows.iter().collect::<Vec<_>>()).expect("rows are JSON");
+        writer.finish().expect("rows are JSON");
+        std::fs::write(folder.path().join(format!("{view}.json")), writer.into_inner()).expect("a file");
+    }
+    let path = |path: &Path| path.to_str().expect("a temporary folder's name is text").to_owned();
+    let found = check("definitions.py", &[&path(lake_folder), &path(folder.path()), "--topic", topic]);
+    let rows = found["rows"].as_object().expect("the rows of each view");
+    assert!(rows.len() == 8 && rows.values().all(|rows| rows.as_u64() >= Some(10)), "{found}");
 }

@@ -1,5 +1,6 @@
-//! Hundreds of random sessions through the playback job into a Delta lake, and each session and minute of it folded once
-//! more in DuckDB: what no hand-made case thought of. `ORACLE_SEED` chooses other sessions.
+//! Hundreds of random sessions through the playback job into a Delta lake, each session and minute of it folded once
+//! more in DuckDB, and the definitions worked out of them: what no hand-made case thought of. `ORACLE_SEED` chooses other
+//! sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,7 @@ fn random_sessions_are_what_the_oracle_makes_of_them() {
 
     let found = oracle::recompute(&lake_folder, PLAYBACK_TOPIC, events);
     assert!(found["sessions"].as_u64() > Some(SESSIONS * 3 / 4), "{found}");
+    oracle::definitions(&runtime, &lake, &lake_folder, PLAYBACK_TOPIC);
     let seen = |query: &str| -> u64 {
         let (_, rows) = runtime.block_on(lake.sql(query)).unwrap_or_else(|e| panic!("{query}: {e}"));
         text_rows(&rows, &["n"])[0][0].parse().expect("a number")

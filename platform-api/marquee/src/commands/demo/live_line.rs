@@ -64,14 +64,17 @@ fn live_line(view: &LiveView, now_ms: i64, freshness_p99_ms: Option<f64>) -> Str
     let of = |measure: Measure| recent.values.get(measure as usize).copied().unwrap_or_default();
     let share = |part: i64, whole: i64| if whole > 0 { 100.0 * part as f64 / whole as f64 } else { 0.0 };
     let attempts = of(Measure::Attempts);
+    let start_failures = of(Measure::StartFailures) + of(Measure::StartFailuresBusiness);
+    // Those that are pending have no outcome to be a share of.
+    let resolved = of(Measure::Starts) + start_failures + of(Measure::ExitsBeforeStart);
     let average_startup_ms = of(Measure::StartupMs) / of(Measure::Startups).max(1);
     format!(
         "viewers {:>4} │ attempts {attempts:>5} │ startup {:.2} s │ rebuffering {:.2} % │ start failures {:.1} % │ exits before start {:.1} % │ p99 freshness {}",
         viewers(view, now_ms),
         average_startup_ms as f64 / 1000.0,
         share(of(Measure::RebufferMs), of(Measure::PlayingMs) + of(Measure::RebufferMs)),
-        share(of(Measure::StartFailures) + of(Measure::StartFailuresBusiness), attempts),
-        share(of(Measure::ExitsBeforeStart), attempts),
+        share(start_failures, resolved),
+        share(of(Measure::ExitsBeforeStart), resolved),
         freshness_p99_ms.map_or_else(|| "–".to_owned(), |ms| format!("{:.2} s", ms / 1000.0)),
     )
 }
