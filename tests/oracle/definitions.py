@@ -1,35 +1,42 @@
-"""Independent oracle of the published definitions: what the views `qoe_…` say of each session, from its row alone.
+"""Independent oracle of the published definitions: what the views `qoe_…` say, from the session rows alone.
 
-usage: definitions.py LAKE_DIR DEFINITION ROWS_JSON [--topic T]
+usage: definitions.py LAKE_DIR VIEW ROWS_JSON [--topic T]
 
-DEFINITION is `cta_2066`, `mux`, `conviva` or `marquee`. ROWS_JSON is a file with a JSON array of the view's rows, as
-`marquee lake sql "SELECT * FROM qoe_…" --format json` prints them: the session's key (`topic`, `session_id`,
-`player_instance`) and the columns that the definition's function has here. The rows are compared with the latest
-revisions in `session_revisions`.
+VIEW is `qoe_cta_2066`, `qoe_mux`, `qoe_conviva` or `qoe_marquee`, or one of these with `_minutes`. ROWS_JSON is a file
+with a JSON array of the view's rows, as `marquee lake sql "SELECT * FROM qoe_…" --format json` prints them. The rows of
+a view by session are compared with the latest revisions in `session_revisions`, column by column; the rows of a view by
+minute are summed for each cube and compared with the sums over the sessions. In both the ratios of a row have to follow
+from its own sums. A column of a view that has no formula here is a difference, too.
 
 A definition gives each session's numerators and denominators. A figure of many sessions is Σ numerator ÷ Σ denominator
-(`PUBLISHED`), never a mean of the sessions' ratios. The vector that they start from is that of docs/qoe.md, section 3.
+(`RATIOS`), never a mean of the sessions' ratios. The vector that they start from is that of docs/qoe.md, section 3.
 
-Prints one line, `{"sessions": N, "mismatches": M, "first": […]}`. Exit code 0: all agree; 1: some differ, are missing,
-come twice or are no sessions; 2: an input cannot be read.
+Prints one line, `{"rows": N, "mismatches": M, "first": […]}`. Exit code 0: all agree; 1: some differ, are missing, come
+twice or are no sessions; 2: an input cannot be read.
 """
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lake import COLUMNS, UnreadableLake, load
+from lake import COLUMNS, DIMENSIONS, UnreadableLake, load
 from recompute import rows_as_dicts
 
 Row = dict[str, object]
 
-KEY = ("topic", "session_id", "player_instance")
+KEY = ("session_id", "player_instance")
 
-# The scores are floating-point numbers, worked out in another order elsewhere.
-SCORE_TOLERANCE = 1e-9
+# What every view says of its row besides the definition.
+OF_A_SESSION = {*KEY, *DIMENSIONS, "started_at", "is_final", "outcome", "autoplay"}
+OF_A_MINUTE = {*DIMENSIONS, "minute", "cube_name"}
+
+CUBES = ("audience", "title", "network", "place", "player", "delivery", "plan")
+
+# Ratios and scores are floating-point numbers, worked out in another order elsewhere.
+TOLERANCE = 1e-9
 
 SHOWN = 5
 
@@ -37,17 +44,14 @@ SHOWN = 5
 def cta_2066(row: Row) -> Row:
     """CTA-2066: stalls and startup against watched time, which leaves out pauses. It knows no background: a page that
     plays there is watched. A title that started by itself continues the session before it."""
-    opens_session = _is_attempt(row) and not row["autoplay"]
-    has_startup = opens_session and _is_started(row)
     return {
-        "sessions": int(opens_session),
-        "playback_failed": int(_is_attempt(row) and _is_failed(row)),
-        "startups": int(has_startup),
-        # The watched time until the first playback start, interrupted or not.
-        "initial_startup_ms": _with_background(row, "startup_waiting_ms") if has_startup else None,
-        "stall_ms": _with_background(row, "rebuffer_ms"),
+        "sessions": int(_is_resolved(row) and not row["autoplay"]),
+        "failed_sessions": int(_is_failed(row)),
+        "initial_startups": int(row["startup_ms"] is not None),
+        "initial_startup_ms": row["startup_ms"],
         "stall_count": row["rebuffer_count"] + row["background_rebuffer_count"],
-        "watched_ms": sum(_with_background(row, state) for state in WATCHED),
+        "stall_ms": _with_background(row, "rebuffer_ms"),
+        "watched_ms": _watched_ms(row),
         "bitrate_bit_ms": row["bitrate_bit_ms"],
         "bitrate_media_ms": row["bitrate_media_ms"],
     }
@@ -58,77 +62,91 @@ def mux(row: Row) -> Row:
     latency of their own; business exceptions are no failures. With the four scores, as far as they are published."""
     rebuffer_ms = _with_background(row, "rebuffer_ms")
     rebuffer_count = row["rebuffer_count"] + row["background_rebuffer_count"]
-    watch_ms = sum(_with_background(row, state) for state in WATCHED)
-    is_technical = _is_failed(row) and not row["error_business"]
+    is_technical = not row["error_business"]
     return {
-        "views": int(_is_attempt(row)),
+        "views": int(_is_resolved(row)),
+        "started_views": int(_is_started(row)),
+        "video_startups": int(row["first_picture_ms"] is not None),
         "video_startup_ms": row["first_picture_ms"],
+        "content_startups": int(row["startup_ms"] is not None),
         "content_startup_ms": row["startup_ms"],
         "exits_before_start": int(row["outcome"] == "exit_before_start"),
         "start_failures": int(row["outcome"] == "start_failure" and is_technical),
-        "playback_failures": int(_is_attempt(row) and is_technical),
-        "business_exceptions": int(_is_attempt(row) and _is_failed(row) and not is_technical),
-        "dropped_views": int(_is_attempt(row) and row["is_final"] and not row["end_reason"] and not _is_failed(row)),
+        "playback_failures": int(_is_failed(row) and is_technical),
+        "business_exceptions": int(_is_failed(row) and not is_technical),
+        "dropped_views": int(row["is_final"] and row["end_reason"] is None and not row["error_fatal"]),
         "rebuffer_ms": rebuffer_ms,
         "rebuffer_count": rebuffer_count,
+        "seek_count": row["seek_count"],
         "seek_latency_ms": _with_background(row, "seek_waiting_ms"),
-        "watch_ms": watch_ms,
+        "watch_ms": _watched_ms(row),
         "bitrate_bit_ms": row["bitrate_bit_ms"],
         "bitrate_media_ms": row["bitrate_media_ms"],
         "upscale_per_mille_ms": row["upscale_per_mille_ms"],
         "upscale_media_ms": row["upscale_media_ms"],
+        "max_upscale": row["max_upscale_per_mille"] / 1000,
         "startup_score": startup_score(row["first_picture_ms"]),
-        "smoothness_score": smoothness_score(rebuffer_count, rebuffer_ms, watch_ms) if _is_started(row) else None,
+        "smoothness_score": smoothness_score(rebuffer_count, rebuffer_ms, _watched_ms(row))
+        if _is_started(row)
+        else None,
         "video_quality_score": video_quality_score(
             row["max_upscale_per_mille"], row["upscale_per_mille_ms"], row["upscale_media_ms"]
         ),
-        "playback_success_score": playback_success_score(
-            row["outcome"], bool(row["error_business"]), row["exit_after_ms"]
-        ),
+        "success_score": success_score(row["outcome"], bool(row["error_business"]), row["exit_after_ms"]),
     }
 
 
 def conviva(row: Row) -> Row:
     """Conviva: all waiting, after seeks too, against playing and waiting; startup is not in it. Start failures and
     exits are of attempts, playback failures of plays that have ended; both kinds are technical or business."""
-    rebuffer_ms = _with_background(row, "rebuffer_ms")
-    seek_rebuffer_ms = _with_background(row, "seek_waiting_ms")
-    all_rebuffer_ms = rebuffer_ms + seek_rebuffer_ms
+    # The connection-induced part leaves out what the viewer's seeks cost.
+    connection_ms = _with_background(row, "rebuffer_ms")
+    rebuffering_ms = connection_ms + _with_background(row, "seek_waiting_ms")
+    play_and_rebuffering_ms = _with_background(row, "playing_ms") + rebuffering_ms
     is_business = bool(row["error_business"])
+    is_stream = _is_spi_stream(row)
     return {
-        "attempts": int(_is_attempt(row)),
+        "attempts": int(_is_resolved(row)),
         "plays": int(_is_started(row)),
         "ended_plays": int(_is_started(row) and row["is_final"]),
-        "video_startup_ms": row["startup_ms"],
-        "exits_before_start": int(row["outcome"] == "exit_before_start"),
-        "start_failures_technical": int(row["outcome"] == "start_failure" and not is_business),
-        "start_failures_business": int(row["outcome"] == "start_failure" and is_business),
-        "playback_failures_technical": int(row["outcome"] == "playback_failure" and not is_business),
-        "playback_failures_business": int(row["outcome"] == "playback_failure" and is_business),
-        # The connection-induced ones leave out what the viewer's seeks cost.
-        "connection_rebuffer_ms": rebuffer_ms,
-        "rebuffer_ms": all_rebuffer_ms,
-        "playing_and_rebuffer_ms": _with_background(row, "playing_ms") + all_rebuffer_ms,
+        "timed_starts": int(row["startup_ms"] is not None),
+        "vst_ms": row["startup_ms"],
+        "ebvs": int(row["outcome"] == "exit_before_start"),
+        "vsf_technical": int(row["outcome"] == "start_failure" and not is_business),
+        "vsf_business": int(row["outcome"] == "start_failure" and is_business),
+        "vpf_technical": int(row["outcome"] == "playback_failure" and not is_business),
+        "vpf_business": int(row["outcome"] == "playback_failure" and is_business),
+        "connection_induced_rebuffering_ms": connection_ms,
+        "rebuffering_ms": rebuffering_ms,
+        "play_and_rebuffering_ms": play_and_rebuffering_ms,
         "bitrate_bit_ms": row["bitrate_bit_ms"],
         "bitrate_media_ms": row["bitrate_media_ms"],
+        "spi_streams": int(is_stream),
+        "spi_good_streams": int(is_stream and _is_good_stream(row, connection_ms, play_and_rebuffering_ms)),
     }
 
 
 def marquee(row: Row) -> Row:
-    """Marquee: what a viewer saw. Stalls against watched time as in CTA-2066, of the foreground alone; each title is an
-    attempt of its own; only startups that nothing interrupted have a time."""
+    """Marquee: what a viewer saw. Stalls against the time in which one was possible, of the foreground alone; each title
+    is an attempt of its own; only startups that nothing interrupted have a time; ads and business errors apart."""
+    is_business = bool(row["error_business"])
     return {
-        "attempts": int(_is_attempt(row)),
+        "attempts": int(_is_resolved(row)),
         "starts": int(_is_started(row)),
+        "startups": int(row["startup_ms"] is not None),
         "startup_ms": row["startup_ms"],
-        "first_picture_ms": row["first_picture_ms"],
         "exits_before_start": int(row["outcome"] == "exit_before_start"),
-        "quick_exits": int(row["exit_after_ms"] is not None and row["exit_after_ms"] < QUICK_EXIT_MS),
-        "start_failures": int(row["outcome"] == "start_failure" and not row["error_business"]),
-        "playback_failures": int(row["outcome"] == "playback_failure" and not row["error_business"]),
-        "rebuffer_ms": row["rebuffer_ms"],
+        "quick_exits": int(row["outcome"] == "exit_before_start" and _is_exit_within(row, QUICK_EXIT_MS)),
+        "start_failures": int(row["outcome"] == "start_failure" and not is_business),
+        "start_failures_business": int(row["outcome"] == "start_failure" and is_business),
+        "playback_failures": int(row["outcome"] == "playback_failure" and not is_business),
+        "playback_failures_business": int(row["outcome"] == "playback_failure" and is_business),
         "rebuffer_count": row["rebuffer_count"],
-        "watched_ms": sum(row[state] for state in WATCHED),
+        "rebuffer_ms": row["rebuffer_ms"],
+        "playing_ms": row["playing_ms"],
+        "playing_or_rebuffering_ms": row["playing_ms"] + row["rebuffer_ms"],
+        "ad_rebuffer_ms": row["ad_rebuffer_ms"],
+        "ad_or_rebuffering_ms": row["ad_ms"] + row["ad_rebuffer_ms"],
         "bitrate_bit_ms": row["bitrate_bit_ms"],
         "bitrate_media_ms": row["bitrate_media_ms"],
         "height_px_ms": row["height_px_ms"],
@@ -137,53 +155,72 @@ def marquee(row: Row) -> Row:
 
 
 DEFINITIONS: dict[str, Callable[[Row], Row]] = {
-    "cta_2066": cta_2066,
-    "mux": mux,
-    "conviva": conviva,
-    "marquee": marquee,
+    "qoe_cta_2066": cta_2066,
+    "qoe_mux": mux,
+    "qoe_conviva": conviva,
+    "qoe_marquee": marquee,
 }
 
-# The figures that a definition publishes: Σ numerator ÷ Σ denominator. A startup's denominator is the number of them.
-PUBLISHED: dict[str, dict[str, tuple[str, str]]] = {
-    "cta_2066": {
-        "playback_failed_share": ("playback_failed", "sessions"),
-        "initial_startup_ms": ("initial_startup_ms", "startups"),
-        "stalled_share": ("stall_ms", "watched_ms"),
-        "bitrate_bps": ("bitrate_bit_ms", "bitrate_media_ms"),
+# The figures that a definition publishes, of a row of either view and of many rows together: the sums above ÷ the sum
+# below, and by what that is divided to be in the figure's unit.
+RATIOS: dict[str, dict[str, tuple[str, str, int]]] = {
+    "qoe_cta_2066": {
+        "failed_ratio": ("failed_sessions", "sessions", 1),
+        "avg_initial_startup_ms": ("initial_startup_ms", "initial_startups", 1),
+        "stalled_ratio": ("stall_ms", "watched_ms", 1),
+        "avg_bitrate_kbps": ("bitrate_bit_ms", "bitrate_media_ms", 1000),
     },
-    "mux": {
-        "exits_before_start_share": ("exits_before_start", "views"),
-        "start_failure_share": ("start_failures", "views"),
-        "playback_failure_share": ("playback_failures", "views"),
-        "dropped_share": ("dropped_views", "views"),
-        "rebuffer_share": ("rebuffer_ms", "watch_ms"),
-        "bitrate_bps": ("bitrate_bit_ms", "bitrate_media_ms"),
-        "upscale_per_mille": ("upscale_per_mille_ms", "upscale_media_ms"),
+    "qoe_mux": {
+        "avg_video_startup_ms": ("video_startup_ms", "video_startups", 1),
+        "exit_before_start_ratio": ("exits_before_start", "views", 1),
+        "start_failure_ratio": ("start_failures", "views", 1),
+        "playback_failure_ratio": ("playback_failures", "views", 1),
+        "rebuffer_ratio": ("rebuffer_ms", "watch_ms", 1),
+        "weighted_bitrate_kbps": ("bitrate_bit_ms", "bitrate_media_ms", 1000),
+        "avg_upscale": ("upscale_per_mille_ms", "upscale_media_ms", 1000),
     },
-    "conviva": {
-        "exits_before_start_share": ("exits_before_start", "attempts"),
-        "start_failure_technical_share": ("start_failures_technical", "attempts"),
-        "start_failure_business_share": ("start_failures_business", "attempts"),
-        "playback_failure_technical_share": ("playback_failures_technical", "ended_plays"),
-        "playback_failure_business_share": ("playback_failures_business", "ended_plays"),
-        "connection_rebuffer_share": ("connection_rebuffer_ms", "playing_and_rebuffer_ms"),
-        "rebuffer_share": ("rebuffer_ms", "playing_and_rebuffer_ms"),
-        "bitrate_bps": ("bitrate_bit_ms", "bitrate_media_ms"),
+    "qoe_conviva": {
+        "vsf_ratio": ("vsf_technical vsf_business", "attempts", 1),
+        "ebvs_ratio": ("ebvs", "attempts", 1),
+        "vpf_ratio": ("vpf_technical vpf_business", "ended_plays", 1),
+        "avg_vst_ms": ("vst_ms", "timed_starts", 1),
+        "cirr": ("connection_induced_rebuffering_ms", "play_and_rebuffering_ms", 1),
+        "rebuffering_ratio": ("rebuffering_ms", "play_and_rebuffering_ms", 1),
+        "avg_bitrate_kbps": ("bitrate_bit_ms", "bitrate_media_ms", 1000),
+        "spi": ("spi_good_streams", "spi_streams", 1),
     },
-    "marquee": {
-        "exits_before_start_share": ("exits_before_start", "attempts"),
-        "start_failure_share": ("start_failures", "attempts"),
-        "playback_failure_share": ("playback_failures", "starts"),
-        "rebuffer_share": ("rebuffer_ms", "watched_ms"),
-        "bitrate_bps": ("bitrate_bit_ms", "bitrate_media_ms"),
-        "height_px": ("height_px_ms", "height_media_ms"),
+    "qoe_marquee": {
+        "start_failure_ratio": ("start_failures start_failures_business", "attempts", 1),
+        "exit_before_start_ratio": ("exits_before_start", "attempts", 1),
+        "avg_startup_ms": ("startup_ms", "startups", 1),
+        "rebuffering_ratio": ("rebuffer_ms", "playing_or_rebuffering_ms", 1),
+        "ad_rebuffering_ratio": ("ad_rebuffer_ms", "ad_or_rebuffering_ms", 1),
+        "avg_bitrate_kbps": ("bitrate_bit_ms", "bitrate_media_ms", 1000),
+        "avg_height_px": ("height_px_ms", "height_media_ms", 1),
     },
+}
+
+# What needs whole sessions: no view by minute has it.
+ONLY_OF_SESSIONS: dict[str, set[str]] = {
+    "qoe_cta_2066": set(),
+    "qoe_mux": {
+        *("dropped_views", "max_upscale"),
+        *("startup_score", "smoothness_score", "video_quality_score", "success_score"),
+    },
+    "qoe_conviva": {"spi_streams", "spi_good_streams"},
+    "qoe_marquee": set(),
 }
 
 # Watched time is all but pauses and ads.
 WATCHED = ("startup_waiting_ms", "playing_ms", "rebuffer_ms", "seek_waiting_ms")
 
 QUICK_EXIT_MS = 1000
+
+# The thresholds of SPI, as docs/qoe.md, section 5 has them. Who left within SPI_EXIT_MS hardly waited.
+SPI_STARTUP_MS = 5000
+SPI_EXIT_MS = 5000
+SPI_BITRATE_KBPS = 1000
+SPI_REBUFFERING_PERCENT = 1
 
 
 def startup_score(startup_ms: int | None) -> float | None:
@@ -204,7 +241,7 @@ def video_quality_score(max_per_mille: int, per_mille_ms: int, media_ms: int) ->
     return 100 * math.exp(-0.33 * (0.15 * max_per_mille / 1000 + 0.85 * per_mille_ms / media_ms / 1000))
 
 
-def playback_success_score(outcome: str, is_business: bool, exit_after_ms: int | None) -> float | None:
+def success_score(outcome: str, is_business: bool, exit_after_ms: int | None) -> float | None:
     """Mux: 100 for a play, 50 for an exit before it, 0 for a failure. An exit under 1 s has none; nor has what is open,
     nobody asked for, or ended by a business exception, which is neither play nor failure."""
     if outcome == "exit_before_start":
@@ -214,21 +251,65 @@ def playback_success_score(outcome: str, is_business: bool, exit_after_ms: int |
     return 100.0 if outcome == "played" else None
 
 
-def figures(definition: str, sessions: list[Row]) -> dict[str, float | None]:
-    """What the definition publishes of these session rows together; None where nothing is known."""
-    rows = [DEFINITIONS[definition](session) for session in sessions]
-
-    def total(column: str) -> int:
-        return sum(row[column] or 0 for row in rows)
-
-    return {
-        name: total(numerator) / total(denominator) if total(denominator) else None
-        for name, (numerator, denominator) in PUBLISHED[definition].items()
-    }
+def _is_spi_stream(row: Row) -> bool:
+    """Whether SPI is about this session: it is over, somebody asked for it, no business error ended it, and who left
+    before the start had waited."""
+    is_business_end = row["error_fatal"] and row["error_business"]
+    is_early_exit = row["outcome"] == "exit_before_start" and _is_exit_within(row, SPI_EXIT_MS)
+    return bool(row["is_final"] and row["outcome"] != "unknown" and not is_business_end and not is_early_exit)
 
 
-def compare(definition: str, sessions: list[Row], viewed: list[Row]) -> dict[str, object]:
-    """What is printed, of session rows and of the view's rows."""
+def _is_good_stream(row: Row, connection_ms: int, play_and_rebuffering_ms: int) -> bool:
+    """No failure, an acceptable startup, little rebuffering, an adequate bitrate; what is not known is not held against
+    it."""
+    is_quick = row["startup_ms"] is None or row["startup_ms"] <= SPI_STARTUP_MS
+    is_smooth = 100 * connection_ms <= SPI_REBUFFERING_PERCENT * play_and_rebuffering_ms
+    is_sharp = row["bitrate_bit_ms"] >= 1000 * SPI_BITRATE_KBPS * row["bitrate_media_ms"]
+    return row["outcome"] == "played" and is_quick and is_smooth and is_sharp
+
+
+def _is_exit_within(row: Row, ms: int) -> bool:
+    return row["exit_after_ms"] is not None and row["exit_after_ms"] < ms
+
+
+def ratios(view: str, row: Row) -> dict[str, float | None]:
+    """What the definition publishes of these sums; None where nothing is known."""
+
+    def ratio(above: str, below: str, unit: int) -> float | None:
+        total = sum(row[name] or 0 for name in above.split())
+        return total / row[below] / unit if row[below] else None
+
+    return {name: ratio(*parts) for name, parts in RATIOS[view].items()}
+
+
+def sums(view: str, rows: Iterable[Row]) -> Row:
+    """The sums of what adds up over rows of this definition."""
+    total = {name: 0 for name in DEFINITIONS[view](NOTHING) if name not in ONLY_OF_SESSIONS[view]}
+    for row in rows:
+        for name in total:
+            total[name] += row[name] or 0
+    return total
+
+
+def figures(view: str, sessions: list[Row]) -> dict[str, float | None]:
+    """What the definition publishes of these session rows together."""
+    rows = [DEFINITIONS[view](session) for session in sessions]
+    names = DEFINITIONS[view](NOTHING)
+    return ratios(view, {name: sum(row[name] or 0 for row in rows) for name in names})
+
+
+# A session row of which nothing is known, for the names of the columns.
+NOTHING: Row = {
+    **dict.fromkeys(COLUMNS["session_revisions"]),
+    **{name: 0 for name, kind in COLUMNS["session_revisions"].items() if kind == "BIGINT"},
+    **dict.fromkeys(["startup_ms", "first_picture_ms", "exit_after_ms"]),
+    "outcome": "unknown",
+    "is_final": False,
+}
+
+
+def compare_sessions(view: str, sessions: list[Row], viewed: list[Row]) -> dict[str, object]:
+    """What is printed, of session rows and of the rows of the view by session."""
     by_key: dict[tuple[object, ...], list[Row]] = {}
     for row in viewed:
         by_key.setdefault(_key(row), []).append(row)
@@ -239,15 +320,43 @@ def compare(definition: str, sessions: list[Row], viewed: list[Row]) -> dict[str
         if len(rows) != 1:
             wrong.append({**named, "problem": "more than one row" if rows else "missing"})
             continue
-        columns = {
-            name: {"expected": value, "actual": rows[0].get(name, "no such column")}
-            for name, value in DEFINITIONS[definition](session).items()
-            if name not in rows[0] or not _is_equal(value, rows[0][name])
-        }
+        expected = DEFINITIONS[view](session)
+        # A figure of rates is nothing of one session: the view has those that are.
+        of_one = {name: value for name, value in ratios(view, expected).items() if name in rows[0]}
+        columns = _differences({**expected, **of_one}, rows[0], OF_A_SESSION)
         if columns:
             wrong.append({**named, "columns": columns})
     wrong += [{**dict(zip(KEY, key, strict=True)), "problem": "no session"} for key in by_key]
-    return {"sessions": len(sessions), "mismatches": len(wrong), "first": wrong[:SHOWN]}
+    return _report(len(viewed), wrong)
+
+
+def compare_minutes(view: str, sessions: list[Row], viewed: list[Row]) -> dict[str, object]:
+    """What is printed, of session rows and of the rows of the view by minute."""
+    expected = sums(view, (DEFINITIONS[view](session) for session in sessions))
+    wrong = []
+    for cube_name in sorted({*CUBES, *(row["cube_name"] for row in viewed)}):
+        rows = [row for row in viewed if row["cube_name"] == cube_name]
+        lacking = [name for name in expected if any(name not in row for row in rows)]
+        if lacking:
+            wrong.append({"cube_name": cube_name, "problem": f"no column {', '.join(lacking)}"})
+            continue
+        columns = _differences(expected, sums(view, rows), set())
+        if columns:
+            wrong.append({"cube_name": cube_name, "columns": columns})
+        for row in rows:
+            of_row = {name: value for name, value in ratios_of_minutes(view, row).items()}
+            columns = _differences({**{name: row[name] for name in expected}, **of_row}, row, OF_A_MINUTE)
+            if columns:
+                wrong.append({"cube_name": cube_name, "minute": row["minute"], "columns": columns})
+    return _report(len(viewed), wrong)
+
+
+def ratios_of_minutes(view: str, row: Row) -> dict[str, float | None]:
+    """The ratios that need no whole sessions."""
+    whole = ONLY_OF_SESSIONS[view]
+    known = {**dict.fromkeys(whole, 0), **row}
+    parts = RATIOS[view]
+    return {name: value for name, value in ratios(view, known).items() if parts[name][1] not in whole}
 
 
 def latest_sessions(lake_dir: Path, topic: str | None) -> list[Row]:
@@ -264,14 +373,16 @@ def latest_sessions(lake_dir: Path, topic: str | None) -> list[Row]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="definitions.py", description=__doc__.splitlines()[0])
     parser.add_argument("lake_dir", type=Path, metavar="LAKE_DIR")
-    parser.add_argument("definition", choices=DEFINITIONS, metavar="DEFINITION")
+    parser.add_argument("view", choices=[*DEFINITIONS, *(f"{name}_minutes" for name in DEFINITIONS)], metavar="VIEW")
     parser.add_argument("rows_json", type=Path, metavar="ROWS_JSON")
     parser.add_argument("--topic", help="only this topic (default: every topic)")
     options = parser.parse_args(arguments)
+    view = options.view.removesuffix("_minutes")
+    compare = compare_sessions if view == options.view else compare_minutes
     try:
         sessions = latest_sessions(options.lake_dir, options.topic)
         viewed = json.loads(options.rows_json.read_text(encoding="utf-8"))
-        result = compare(options.definition, sessions, viewed)
+        result = compare(view, sessions, viewed)
     except (UnreadableLake, OSError, ValueError, KeyError) as problem:
         print(f"definitions.py: {problem}", file=sys.stderr)
         return 2
@@ -279,8 +390,9 @@ def main(arguments: list[str]) -> int:
     return 0 if result["mismatches"] == 0 else 1
 
 
-def _is_attempt(row: Row) -> bool:
-    return row["outcome"] != "unknown"
+def _is_resolved(row: Row) -> bool:
+    """An attempt that has an outcome: of one that is pending no rate knows anything yet."""
+    return row["outcome"] not in ("unknown", "pending")
 
 
 def _is_started(row: Row) -> bool:
@@ -295,13 +407,32 @@ def _with_background(row: Row, state: str) -> int:
     return row[state] + row[f"background_{state}"]
 
 
+def _watched_ms(row: Row) -> int:
+    return sum(_with_background(row, state) for state in WATCHED)
+
+
 def _key(row: Row) -> tuple[object, ...]:
-    return tuple(row[name] or "" for name in KEY)
+    return tuple(row.get(name) or "" for name in KEY)
+
+
+def _differences(expected: Row, actual: Row, others: set[str]) -> dict[str, dict[str, object]]:
+    """The columns that differ, that are lacking, and that nothing is said of here."""
+    columns = {
+        name: {"expected": value, "actual": actual.get(name, "no such column")}
+        for name, value in expected.items()
+        if name not in actual or not _is_equal(value, actual[name])
+    }
+    unknown = {name: {"expected": "no such column", "actual": actual[name]} for name in {*actual} - {*expected} - others}
+    return {**columns, **unknown}
+
+
+def _report(rows: int, wrong: list[dict[str, object]]) -> dict[str, object]:
+    return {"rows": rows, "mismatches": len(wrong), "first": wrong[:SHOWN]}
 
 
 def _is_equal(expected: object, actual: object) -> bool:
     if isinstance(expected, float) and isinstance(actual, int | float):
-        return math.isclose(expected, actual, rel_tol=SCORE_TOLERANCE)
+        return math.isclose(expected, actual, rel_tol=TOLERANCE)
     return expected == actual
 
 

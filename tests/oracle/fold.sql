@@ -66,10 +66,8 @@ SELECT
     ) OVER so_far, false) AS ad_break,
     coalesce(last_value(
         CASE WHEN effect = 'ad_start' THEN true WHEN effect IN ('ad_end', 'ad_break_end') THEN false END IGNORE NULLS
-    ) OVER so_far, false) OR ad_break AS in_ad,
-    coalesce(
-        bool_or(effect IN ('play_requested', 'player_starting', 'player_playing')) OVER so_far, false
-    ) AS requested,
+    ) OVER so_far, false) AS ad,
+    ad OR ad_break AS in_ad,
     last_value(
         CASE
             WHEN effect IN ('pause', 'player_paused') THEN true
@@ -132,7 +130,7 @@ FROM (
     )
 );
 
--- The flags that a playhead can change, and the picture's size.
+-- The flags that a playhead can change, and the picture's size. A player that says `playing` inside an ad plays the ad.
 CREATE TEMP TABLE flags AS
 SELECT
     *,
@@ -149,9 +147,12 @@ SELECT
             WHEN shows_playing OR effect IN ('seek_end', 'player_playing', 'player_paused') THEN false
         END IGNORE NULLS
     ) OVER so_far, false) AS seeking,
-    coalesce(
-        bool_or(shows_playing OR effect IN ('first_frame', 'player_playing')) OVER so_far, false
-    ) AS started,
+    coalesce(bool_or(
+        effect IN ('play_requested', 'player_starting') OR (effect = 'player_playing' AND NOT in_ad)
+    ) OVER so_far, false) AS requested,
+    coalesce(bool_or(
+        shows_playing OR effect = 'first_frame' OR (effect = 'player_playing' AND NOT in_ad)
+    ) OVER so_far, false) AS started,
     coalesce(last_value(
         CASE
             WHEN effect = 'rendition' THEN coalesce(event_width_px, 0)
@@ -167,6 +168,7 @@ SELECT
 FROM (
     SELECT
         *,
+        lag(ad, 1, false) OVER in_order AS had_ad,
         lag(in_ad, 1, false) OVER in_order AS was_in_ad,
         lag(bitrate_bps, 1, 0) OVER in_order AS earlier_bitrate_bps
     FROM playing_shown
@@ -174,7 +176,8 @@ FROM (
 )
 WINDOW so_far AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW);
 
--- A rebuffer start while already rebuffering sets what is set: that it is ignored shows only in `episode` below.
+-- A rebuffer start while already rebuffering sets what is set: that it is ignored shows only in `episode` below. The end
+-- of an ad or a break that never began ends nothing.
 -- `upscale_per_mille` is NULL where the picture or the viewport is unknown.
 CREATE TEMP TABLE states AS
 SELECT
@@ -206,11 +209,11 @@ FROM (
         coalesce(last_value(
             CASE
                 WHEN effect IN ('rebuffer_start', 'player_rebuffering') AND (started OR in_ad) AND NOT seeking THEN true
-                WHEN effect IN (
-                    'rebuffer_end', 'seek_start', 'player_seeking', 'player_playing', 'player_paused', 'ad_break_end'
-                ) THEN false
+                WHEN effect IN ('rebuffer_end', 'seek_start', 'player_seeking', 'player_playing', 'player_paused')
+                    THEN false
                 WHEN effect IN ('ad_start', 'ad_break_start') AND NOT was_in_ad THEN false
-                WHEN effect = 'ad_end' AND NOT ad_break THEN false
+                WHEN effect = 'ad_end' AND had_ad AND NOT ad_break THEN false
+                WHEN effect = 'ad_break_end' AND was_in_ad THEN false
                 WHEN shows_playing THEN false
             END IGNORE NULLS
         ) OVER so_far, false) AS rebuffering

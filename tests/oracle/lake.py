@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 MEASURES = (
-    "attempts autoplay_attempts startups startup_ms first_pictures first_picture_ms starts start_failures"
+    "attempts resolved_autoplays startups startup_ms first_pictures first_picture_ms starts start_failures"
     " start_failures_business exits_before_start quick_exits ended_plays playback_failures"
     " playback_failures_business startup_waiting_ms playing_ms rebuffer_ms seek_waiting_ms paused_ms ad_ms"
     " ad_rebuffer_ms background_ms background_startup_waiting_ms background_playing_ms background_rebuffer_ms"

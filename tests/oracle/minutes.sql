@@ -57,7 +57,10 @@ FROM (
         session, request_ms,
         unnest([
             {'measure': 'attempts', 'value': 1},
-            {'measure': 'autoplay_attempts', 'value': CAST(autoplay AS BIGINT)},
+            {
+                'measure': 'resolved_autoplays',
+                'value': CAST(autoplay AND outcome <> 'pending' AS BIGINT)
+            },
             {'measure': 'startups', 'value': CAST(startup_ms IS NOT NULL AS BIGINT)},
             {'measure': 'startup_ms', 'value': coalesce(startup_ms, 0)},
             {'measure': 'first_pictures', 'value': CAST(first_picture_ms IS NOT NULL AS BIGINT)},
@@ -230,7 +233,7 @@ WITH session_totals AS (
     SELECT
         topic,
         count(*) FILTER (outcome <> 'unknown') AS attempts,
-        count(*) FILTER (outcome <> 'unknown' AND autoplay) AS autoplay_attempts,
+        count(*) FILTER (outcome NOT IN ('unknown', 'pending') AND autoplay) AS resolved_autoplays,
         count(startup_ms) AS startups,
         sum(startup_ms) AS startup_ms,
         count(startup_ms) AS startup_buckets,

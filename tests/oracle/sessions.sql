@@ -111,7 +111,7 @@ SELECT
     min(sequence) FILTER (effect = 'error') AS error_sequence,
     min(sequence) FILTER (effect IN ('fatal_error', 'player_failed')) AS fatal_sequence,
     min(sequence) FILTER (effect IN ('session_end', 'player_ended', 'player_quit')) AS end_sequence,
-    count(*) FILTER (effect = 'pause' OR (effect = 'player_paused' AND NOT was_paused)) AS pause_count,
+    count(*) FILTER (effect IN ('pause', 'player_paused') AND NOT was_paused) AS pause_count,
     count(*) FILTER (effect = 'ad_start') AS ad_count,
     count(*) FILTER (effect = 'error') AS error_count,
     count(*) FILTER (shows_playing AND (NOT was_started OR was_paused OR was_seeking OR was_rebuffering))
@@ -169,6 +169,15 @@ JOIN (
     ) USING (session)
     GROUP BY session
 ) USING (session);
+
+-- Rule 32. Some players say first that they failed and then why: the code that belongs to a failure without one may come
+-- after the end.
+CREATE TEMP TABLE later_codes AS
+SELECT session, arg_min(detail, sequence) AS later_code
+FROM folded_events
+JOIN milestones USING (session)
+WHERE sequence > fatal_sequence AND detail <> '' AND (deed IN ('error', 'fatal_error') OR starts_with(deed, 'player_'))
+GROUP BY session;
 
 CREATE TEMP TABLE copy_counts AS
 SELECT
@@ -256,7 +265,7 @@ SELECT
     duplicates,
     conflicts,
     failure.time_ms AS error_ms,
-    failure.detail AS error_code,
+    coalesce(nullif(failure.detail, ''), later_code) AS error_code,
     if(failure.sequence IS NULL, NULL, failure.deed <> 'error') AS error_fatal,
     -- What a player state calls failed is technical: it has no other kind.
     if(failure.sequence IS NULL, NULL, coalesce(failure.deed <> 'player_failed' AND failure.business, false))
@@ -280,6 +289,7 @@ LEFT JOIN folded_events AS failure
     ON failure.session = session_keys.session AND failure.sequence = coalesce(fatal_sequence, error_sequence)
 LEFT JOIN folded_events AS ending
     ON ending.session = session_keys.session AND ending.sequence = end_sequence
+LEFT JOIN later_codes USING (session)
 LEFT JOIN duration_sums USING (session)
 LEFT JOIN interval_sums USING (session)
 LEFT JOIN counts USING (session)

@@ -259,8 +259,26 @@ def test_nobody_is_concurrent_in_the_background():
 
 def test_a_title_that_starts_by_itself_says_so():
     folded = fold((0, "play_requested", {"autoplay": True}), (1, "first_frame"))
-    assert (folded["autoplay"], folded.minutes("autoplay_attempts"), folded.minutes("attempts")) == (True, 1, 1)
-    assert (fold(*START)["autoplay"], fold(*START).minutes("autoplay_attempts")) == (False, 0)
+    assert (folded["autoplay"], folded.minutes("resolved_autoplays"), folded.minutes("attempts")) == (True, 1, 1)
+    assert (fold(*START)["autoplay"], fold(*START).minutes("resolved_autoplays")) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("events", "final", "counted"),
+    [
+        ([], False, []),
+        ([], True, [(0, 1)]),
+        ([(61, "session_end")], False, []),
+        ([(61, "session_end")], True, [(0, 1)]),
+        ([(61, "first_frame")], False, [(0, 1)]),
+        ([(61, "error", FATAL)], False, [(0, 1)]),
+        ([(61, "error", {**FATAL, "business": True})], False, [(0, 1)]),
+        ([(61, "first_frame"), (62, "error", FATAL)], True, [(0, 1)]),
+    ],
+)
+def test_an_attempt_of_a_title_that_starts_by_itself_counts_once_its_outcome_is_known(events, final, counted):
+    folded = fold((0, "play_requested", {"autoplay": True}), *events, final=final)
+    assert folded.by_minute("resolved_autoplays") == counted
 
 
 def test_only_the_event_that_asked_says_whether_it_started_by_itself():
@@ -308,6 +326,41 @@ def test_the_first_fatal_error_is_shown_and_ends_the_session():
     assert folded.get("error_code error_fatal error_business error_count") == ("hard", True, False, 1)
     assert folded.get("event_count dropped_frames ended_ms") == (7, 0, ORIGIN_MS + 9000)
     assert folded.minutes("playback_failures") == 1
+
+
+WITHOUT_CODE = {**FATAL, "detail": ""}
+
+
+@pytest.mark.parametrize(
+    ("later", "code"),
+    [
+        ([("error", {**SOFT, "detail": "E1"})], "E1"),
+        ([("error", {**FATAL, "detail": "E1"})], "E1"),
+        ([state("failed", detail="E1")], "E1"),
+        ([state("playing", detail="E1")], "E1"),
+        ([("error", {**SOFT, "detail": ""}), state("quit"), ("error", {**SOFT, "detail": "E2"})], "E2"),
+        ([("error", {**SOFT, "detail": "E1"}), ("error", {**SOFT, "detail": "E2"})], "E1"),
+        # Only errors and states have codes: these are a reason and the id of an ad.
+        ([("session_end", {"detail": "closed"}), ("ad_start", {"detail": "ad"})], ""),
+    ],
+)
+@pytest.mark.parametrize("failure", [("error", WITHOUT_CODE), state("failed", detail=""), state("failed")])
+def test_a_fatal_error_without_a_code_takes_the_next_one(failure, later, code):
+    folded = fold(*START, (2, *failure), *((3 + at, *event) for at, event in enumerate(later)))
+    assert (folded["error_code"] or "", folded["error_fatal"], folded["error_count"]) == (code, True, 0)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [(2, "error", {**SOFT, "detail": "before"}), (3, "error", WITHOUT_CODE)],
+        [(2, "error", {**SOFT, "detail": ""}), (3, "error", {**SOFT, "detail": "later"})],
+        [(2, "error", {**SOFT, "detail": ""}), (3, "session_end"), (4, "error", {**SOFT, "detail": "later"})],
+    ],
+    ids=["a code before it", "not fatal", "not fatal, ended"],
+)
+def test_no_other_error_takes_another_ones_code(events):
+    assert fold(*START, *events)["error_code"] in ("", None)
 
 
 def test_business_errors_are_counted_apart():

@@ -88,6 +88,13 @@ def test_the_first_row_that_applies_is_the_state(events, expected):
         ([*START, (2, "ad_break_start"), (2, "ad_start"), (3, "rebuffer_start"), (4, "ad_end")], "ad_rebuffer"),
         ([*START, (2, "ad_start"), (3, "rebuffer_start"), (4, "ad_end")], "playing"),
         ([*START, (2, "ad_break_start"), (3, "rebuffer_start"), (4, "ad_break_end")], "playing"),
+        # An end of what never began leaves a stall alone, and so does a second end.
+        ([*START, (2, "rebuffer_start"), (3, "ad_end")], "rebuffer"),
+        ([*START, (2, "rebuffer_start"), (3, "ad_break_end")], "rebuffer"),
+        ([*START, (2, "ad_start"), (3, "ad_end"), (4, "rebuffer_start"), (5, "ad_end")], "rebuffer"),
+        ([*START, (2, "ad_start"), (3, "ad_break_end"), (4, "rebuffer_start"), (5, "ad_end")], "rebuffer"),
+        ([*START, (2, "ad_start"), (3, "ad_end"), (4, "rebuffer_start"), (5, "ad_break_end")], "rebuffer"),
+        ([*START, (2, "ad_break_start"), (3, "rebuffer_start"), (4, "ad_end")], "ad_rebuffer"),
         # Before the first frame only waiting in an ad is remembered.
         ([REQUEST, (1, "rebuffer_start"), (2, "first_frame")], "playing"),
         ([REQUEST, (1, "ad_start"), (2, "rebuffer_start"), (3, "first_frame")], "ad_rebuffer"),
@@ -97,6 +104,11 @@ def test_the_first_row_that_applies_is_the_state(events, expected):
         ([(0, *state("starting"))], "startup_waiting"),
         ([(0, *state("starting")), (1, *state("playing"))], "playing"),
         ([(0, *state("playing"))], "playing"),
+        ([AD, (3, *state("playing")), (4, "ad_end")], None),
+        ([REQUEST, AD, (3, *state("playing")), (4, "ad_end")], "startup_waiting"),
+        ([(0, *state("rebuffering"))], None),
+        ([AD, (3, *state("rebuffering"))], "ad_rebuffer"),
+        ([AD, (3, *state("rebuffering")), (4, "ad_end")], None),
         ([*START, (2, "pause"), (3, *state("playing"))], "playing"),
         ([*START, (2, "seek_start"), (3, *state("playing"))], "playing"),
         ([*START, (2, "rebuffer_start"), (3, *state("playing"))], "playing"),
@@ -151,6 +163,40 @@ def test_playing_after_a_frame_that_nobody_asked_for_is_the_attempt():
     assert (folded.minutes("attempts"), folded.minutes("starts"), folded["startup_ms"]) == (1, 1, None)
 
 
+def test_playing_inside_an_ad_is_no_first_frame():
+    folded = fold(
+        (0, *state("starting")),
+        (1, "ad_start"),
+        (1, *state("playing")),
+        (3, *state("rebuffering")),
+        (4, *state("playing")),
+        (6, "ad_end"),
+        (8, *state("playing")),
+        (9, *state("ended")),
+    )
+    assert folded.seconds() == {"startup_waiting": 1 + 2, "ad": 2 + 2, "ad_rebuffer": 1, "playing": 1}
+    assert folded.get("startup_ms first_picture_ms rebuffer_count ad_rebuffer_count") == (3000, 1000, 0, 1)
+
+
+def test_playing_inside_an_ad_asks_for_nothing():
+    folded = fold((0, "ad_start"), (1, *state("playing")), (3, *state("quit")))
+    assert (folded["outcome"], folded.minutes("attempts"), folded.seconds()) == ("unknown", 0, {"ad": 3})
+
+
+def test_a_player_that_first_says_rebuffering_has_asked_for_nothing():
+    folded = fold(
+        (50, *state("rebuffering")),
+        (63, *state("playing")),
+        (65, *state("rebuffering")),
+        (66, *state("playing")),
+        (67, *state("ended")),
+    )
+    assert folded.seconds() == {"playing": 3, "rebuffer": 1}
+    assert folded.get("startup_ms first_picture_ms rebuffer_count outcome") == (None, None, 1, "played")
+    assert folded.by_minute("attempts") == folded.by_minute("starts") == [(1, 1)]
+    assert fold((0, *state("rebuffering")), (1, *state("quit")))["outcome"] == "unknown"
+
+
 def test_player_states_count_what_they_set():
     folded = fold(
         *START,
@@ -164,8 +210,8 @@ def test_player_states_count_what_they_set():
         (9, *state("playing")),
         (10, *state("paused")),
     )
-    # Two pauses are set and one event says pause; one seek is set and one event says seek start.
-    assert folded.get("pause_count seek_count") == (3, 2)
+    # What goes on is not begun once more, but a player that says seek start has begun to seek.
+    assert folded.get("pause_count seek_count") == (2, 2)
     assert folded.seconds() == {"startup_waiting": 1, "playing": 1 + 1 + 1, "paused": 3, "seek_waiting": 3}
     assert folded.minutes("seek_count") == 2
 

@@ -16,6 +16,7 @@ mod lost_log;
 mod memory_lake;
 mod notebook;
 mod oracle;
+mod oracle_random;
 mod order;
 mod recommend;
 mod rows_client;
