@@ -2,15 +2,11 @@
 //! CDN's log gives the same sessions however often it is imported.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use marquee_events::{Clock as _, SystemClock};
 
 use crate::bad_input::check;
 use crate::child::{self, Up, run};
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    now.as_millis() as i64
-}
 
 /// A whole session as hls.js reports it, in two requests that come in the wrong order, one of them twice, with one line
 /// lost; and between the good lines everything that is wrong.
@@ -19,7 +15,7 @@ fn good_lines_are_a_session_and_bad_ones_dead_letters() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("home");
     let mut up = Up::start(&home, &[]).expect("up starts");
-    let start_ms = now_ms() - 600_000;
+    let start_ms = SystemClock::default().now_ms() - 600_000;
     let line = |sn: u64, after_ms: i64, keys: &str| {
         format!("br=(2400;v 128;a),{keys},sf=h,sid=\"cmcd-1\",sn={sn},st=v,ts={},v=2", start_ms + after_ms)
     };
