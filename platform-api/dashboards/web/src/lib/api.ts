@@ -9,7 +9,9 @@ export interface Config {
 }
 
 export interface Figures {
+  /** Those that have no outcome yet included: no ratio divides by them. */
   attempts: number;
+  starts: number;
   startups: number;
   startup_ms: number;
   startup_average_ms: number | null;
@@ -27,6 +29,11 @@ export interface Figures {
   rebuffering_ratio: number | null;
   viewers_peak: number;
   viewer_slots: number;
+}
+
+/** Attempts with an outcome: what rates divide by (docs/qoe.md, section 4). */
+export function resolvedAttempts(figures: Figures): number {
+  return figures.starts + figures.start_failures + figures.start_failures_business + figures.exits_before_start;
 }
 
 export interface LiveMinute {
