@@ -235,6 +235,55 @@ fn player_state(rng: &mut StdRng) -> Payload {
     Payload::PlayerState(proto::PlayerState { state, ..Default::default() })
 }
 
+/// What chance hardly makes, at its seconds; playheads go on.
+fn rare_sessions() -> Vec<ViewEventBatch> {
+    let beat = || Payload::Heartbeat(Heartbeat::default());
+    let request = || Payload::PlayRequested(PlayRequested::default());
+    let end = || Payload::SessionEnd(SessionEnd::default());
+    let state = |state: PlayerState| {
+        Payload::PlayerState(proto::PlayerState { state: state.name().to_owned(), ..Default::default() })
+    };
+    let paused = || vec![(90, request()), (91, Payload::FirstFrame(FirstFrame {})), (100, Payload::Pause(Pause {}))];
+    // The first two heartbeats of a pause end it, though they may be farther apart than the gap of 5 min …
+    let mut long_pause = paused();
+    long_pause.extend([(110, beat()), (522, beat()), (560, end())]);
+    // … and after that the gap holds, for a seek too.
+    let mut short_pause = paused();
+    short_pause.extend([(110, beat()), (120, beat()), (121, Payload::SeekStart(SeekStart {}))]);
+    short_pause.extend([(122, beat()), (522, beat()), (560, end())]);
+    // A player that says `playing` inside an ad has not been asked for the content.
+    let ad_first = vec![
+        (30, Payload::AdStart(AdStart { ad_id: "ad".to_owned() })),
+        (40, state(PlayerState::Playing)),
+        (50, Payload::AdEnd(AdEnd {})),
+        (150, state(PlayerState::Starting)),
+        (152, state(PlayerState::Playing)),
+        (170, state(PlayerState::Quit)),
+    ];
+    // A player that says that it is paused seeks no more.
+    let paused_seek = vec![
+        (90, request()),
+        (91, state(PlayerState::Playing)),
+        (100, state(PlayerState::Seeking)),
+        (105, state(PlayerState::Paused)),
+        (110, Payload::Resume(Resume {})),
+        (170, end()),
+    ];
+    let batch = |(number, script): (usize, Vec<(i64, Payload)>)| {
+        let events = script.into_iter().enumerate().map(|(sequence, (at_s, payload))| ViewEvent {
+            sequence: sequence as u64,
+            event_time_ms: START_MS + at_s * 1000,
+            media_time_ms: Some(at_s * 1000),
+            payload: Some(payload),
+            ..Default::default()
+        });
+        let context = Context { session_id: format!("rare-{number}"), ..Context::default() };
+        let sent_at_ms = START_MS + 10 * MINUTE_MS;
+        ViewEventBatch { context: Some(context), sent_at_ms, events: events.collect(), ..Default::default() }
+    };
+    [long_pause, short_pause, ad_first, paused_seek].into_iter().enumerate().map(batch).collect()
+}
+
 /// The central promise: for a closed window, what Live shows is what SQL over the lake gives; also for windows that cut
 /// sessions.
 #[tokio::test(flavor = "multi_thread")]
@@ -244,6 +293,7 @@ async fn live_equals_sql_for_closed_windows() {
     let server = Server::start_at(Arc::new(clock), |_| ()).await;
     let mut rng = StdRng::seed_from_u64(SEED);
     let mut batches: Vec<ViewEventBatch> = (0..400).flat_map(|number| random_session(&mut rng, number)).collect();
+    batches.extend(rare_sessions());
     // Sessions run beside each other; what a session says out of order stays so.
     batches.sort_by_key(|batch| batch.sent_at_ms / MINUTE_MS);
     for part in batches.chunks(400) {
