@@ -15,7 +15,7 @@ const TYPES: Record<string, string> = {
 };
 
 export interface Held {
-  segment: number;
+  segment: Rule['segment'];
   fromMs: number;
   toMs: number | null;
 }
@@ -31,7 +31,7 @@ interface RuleState {
 /** One scenario with one player in one page. */
 export class Run {
   readonly held: Held[] = [];
-  readonly refused: { segment: number; status: number; atMs: number }[] = [];
+  readonly refused: { segment: Rule['segment']; status: number; atMs: number }[] = [];
   /** What the page told, by name, in order (ms of this process). */
   readonly notes: { what: string; atMs: number }[] = [];
   private readonly rules: RuleState[];
@@ -71,7 +71,7 @@ export class Run {
 
   /** Resolves with a status when a request for this file may be answered. */
   async gate(file: string): Promise<number> {
-    const segment = Number(/^[0-2]-(\d+)\.m4s$/.exec(file)?.[1] ?? 0);
+    const segment = /^main\.(m3u8|mpd)$/.test(file) ? 'manifest' : Number(/^[0-2]-(\d+)\.m4s$/.exec(file)?.[1] ?? 0);
     const state = this.rules.find(({ rule }) => rule.segment === segment);
     if (!state) return 200;
     const { rule } = state;
