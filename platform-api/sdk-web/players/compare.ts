@@ -31,12 +31,13 @@ export const TOLERANCE_MS: Record<Source, Record<PlayerName, Record<Timed, numbe
     'shaka.min': { startup_ms: 150, rebuffer_ms: 75, background_ms: 50 },
   },
   // Startup begins with what the player says first, not with what the viewer asked for: hls.js waits for the element's
-  // `play`, dash.js for its own initialisation, both behind whatever else the page has to do then.
+  // `play`, dash.js for its own initialisation, Shaka until it has the manifest, all of them behind whatever else the page
+  // has to do then.
   cmcd: {
     'hls.js': { startup_ms: 400, rebuffer_ms: 75, background_ms: 50 },
     'dash.js': { startup_ms: 400, rebuffer_ms: 75, background_ms: 50 },
-    shaka: { startup_ms: 200, rebuffer_ms: 75, background_ms: 50 },
-    'shaka.min': { startup_ms: 200, rebuffer_ms: 75, background_ms: 50 },
+    shaka: { startup_ms: 400, rebuffer_ms: 75, background_ms: 50 },
+    'shaka.min': { startup_ms: 400, rebuffer_ms: 75, background_ms: 50 },
   },
 };
 

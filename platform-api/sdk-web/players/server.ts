@@ -76,19 +76,20 @@ export class Run {
     if (!state) return 200;
     const { rule } = state;
     state.requests += 1;
-    if (rule.status !== undefined) {
-      if (state.requests > (rule.times ?? Number.POSITIVE_INFINITY)) return 200;
-      this.refused.push({ segment, status: rule.status, atMs: performance.now() });
-      return rule.status;
-    }
-    if (state.isReleased || !rule.hold) return 200;
+    if (state.requests > (rule.times ?? Number.POSITIVE_INFINITY)) return 200;
+    if (rule.hold && !state.isReleased) await this.hold(segment, state, rule.hold);
+    if (rule.status === undefined) return 200;
+    this.refused.push({ segment, status: rule.status, atMs: performance.now() });
+    return rule.status;
+  }
+
+  private async hold(segment: Rule['segment'], state: RuleState, { after, ms }: NonNullable<Rule['hold']>): Promise<void> {
     const held: Held = { segment, fromMs: performance.now(), toMs: null };
     this.held.push(held);
     await new Promise<void>((release) => {
       state.waiting.push({ release, held });
-      if (rule.hold?.after === 'request' && state.waiting.length === 1) setTimeout(() => this.release(state), rule.hold.ms);
+      if (after === 'request' && state.waiting.length === 1) setTimeout(() => this.release(state), ms);
     });
-    return 200;
   }
 
   private release(state: RuleState): void {
