@@ -42,7 +42,8 @@ const fn optional(name: &'static str, kind: ColumnKind, doc: &'static str) -> Co
     Column { name, kind, nullable: true, doc }
 }
 
-/// Bronze: what players sent.
+/// Bronze: what players sent. Files have bounds for the first 32 columns only (Delta's default): what is filtered by
+/// stands among them.
 pub static EVENTS: TableSpec = TableSpec {
     name: "events",
     doc: "every decoded event of every record exactly once, duplicates included, as the players sent it",
@@ -77,9 +78,6 @@ pub static EVENTS: TableSpec = TableSpec {
         optional("detail", Text, "error code, end reason or ad id; player state: its code"),
         optional("fatal", Bool, "error: it ended playback"),
         optional("business", Bool, "error: a business error, not a technical one"),
-        optional("autoplay", Bool, "play request: the title started by itself"),
-        optional("rate_per_mille", Int32, "playback rate: 1000 is normal speed"),
-        optional("player_state", Text, "player state: which"),
         optional("profile_id", Text, "who watches"),
         optional("title_id", Text, "what is watched"),
         optional("device_type", Text, "kind of device"),
@@ -102,6 +100,9 @@ pub static EVENTS: TableSpec = TableSpec {
         optional("plan", Text, "the viewer's subscription"),
         optional("experiment_arm", Text, "experiment and arm"),
         optional("stream_type", Text, "vod, live, low_latency_live"),
+        optional("autoplay", Bool, "play request: the title started by itself"),
+        optional("rate_per_mille", Int32, "playback rate: 1000 is normal speed"),
+        optional("player_state", Text, "player state: which"),
     ],
     partition_by: Some("ingest_date"),
     keys: &["topic", "partition", "offset", "index"],
@@ -167,15 +168,6 @@ pub static SESSION_REVISIONS: TableSpec = TableSpec {
         optional("cdn", Text, "content delivery network"),
         optional("protocol", Text, "hls, dash, …"),
         optional("asset_id", Text, "the encoded asset"),
-        optional("series_id", Text, "the series that the title belongs to"),
-        optional("city", Text, "city"),
-        optional("asn", Text, "number of the autonomous system"),
-        optional("edge", Text, "server or site of the CDN"),
-        optional("codec", Text, "codec, as the player was set up"),
-        optional("drm", Text, "DRM system"),
-        optional("plan", Text, "the viewer's subscription"),
-        optional("experiment_arm", Text, "experiment and arm"),
-        optional("stream_type", Text, "vod, live, low_latency_live"),
         required("started_at", Timestamp, "event time of the first event"),
         required("ended_at", Timestamp, "latest event time"),
         optional("startup_ms", Int, "uninterrupted startup, ms; NULL when there was none"),
@@ -225,6 +217,15 @@ pub static SESSION_REVISIONS: TableSpec = TableSpec {
         optional("error_fatal", Bool, "the error ended playback"),
         optional("error_business", Bool, "a business error, not a technical one"),
         optional("end_reason", Text, "reason of the end event"),
+        optional("series_id", Text, "the series that the title belongs to"),
+        optional("city", Text, "city"),
+        optional("asn", Text, "number of the autonomous system"),
+        optional("edge", Text, "server or site of the CDN"),
+        optional("codec", Text, "codec, as the player was set up"),
+        optional("drm", Text, "DRM system"),
+        optional("plan", Text, "the viewer's subscription"),
+        optional("experiment_arm", Text, "experiment and arm"),
+        optional("stream_type", Text, "vod, live, low_latency_live"),
         required("bronze_epochs", IntList, "epochs that hold the session's rows of `events`"),
     ],
     partition_by: Some("start_date"),

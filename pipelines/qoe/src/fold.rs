@@ -54,7 +54,7 @@
 //! | 29, 30 | minutes are UTC: midnight and daylight-saving split nothing else | – | `across_midnight`, `across_a_daylight_saving_change` |
 //! | 31 | nothing after the end counts | – | `nothing_counts_after_the_end` |
 //! | 32 | a fatal error without a code takes the code of the next error | hls.js | `the_code_of_a_fatal_error_may_come_after_it` |
-//! | 33 | a player that says `rebuffering` first is starting | Shaka | `rebuffering_first_is_starting` |
+//! | 33 | `rebuffering` before anything else asks for nothing | Shaka | `rebuffering_first_is_no_request` |
 //!
 //! Rules 21 (sequence gaps) and 25 (two players with one session id) are the playback job's.
 

@@ -86,7 +86,7 @@ macro_rules! watched_ms {
     };
 }
 
-pub(self) use {dimensions, of_minutes, of_sessions, watched_ms};
+use {dimensions, of_minutes, of_sessions, watched_ms};
 
 #[cfg(test)]
 mod tests {

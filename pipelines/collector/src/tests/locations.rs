@@ -13,7 +13,7 @@ use crate::LocationSettings;
 
 /// An MMDB file that knows one network.
 fn file(folder: &Path, name: &str, network: &str, entry: Entry) -> PathBuf {
-    let mut writer = Writer::new("Test");
+    let mut writer = Writer::builder("Test").description(&[("en", "made by a test")]).build();
     writer.insert_value(network.parse::<ipnet::IpNet>().unwrap(), entry).unwrap();
     let path = folder.join(name);
     std::fs::write(&path, writer.to_bytes().unwrap()).unwrap();

@@ -275,13 +275,15 @@ impl BronzeRows {
             text(0, &[AdStart, Error, SessionEnd, PlayerState]),
             flag(&[(Error, 0)]),
             flag(&[(Error, 1)]),
+        ];
+        columns.extend((2..CONTEXT_FIELDS.len()).map(|field| context(field, false)));
+        columns.extend([
             flag(&[(PlayRequested, 0)]),
             small(&[(PlaybackRate, 0)]),
             constant_texts(rows().map(|r| number_of(r, &[(PlayerState, 2)]).map_or(-1, |n| n as i64)), |state| {
                 PlayerStateName::ALL[state as usize - 1].name().to_owned()
             }),
-        ];
-        columns.extend((2..CONTEXT_FIELDS.len()).map(|field| context(field, false)));
+        ]);
         let spec = tables::EVENTS.columns;
         let fields: Vec<Field> = spec
             .iter()

@@ -101,9 +101,6 @@ impl SessionFold {
             }
             PlayerState::Rebuffering => {
                 self.flags.paused = false;
-                if !self.flags.started && !self.flags.in_ad() {
-                    self.request(time_ms, false, minutes); // Shaka says nothing else of its start
-                }
                 self.rebuffer_start();
             }
             PlayerState::Paused => {

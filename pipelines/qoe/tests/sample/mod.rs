@@ -21,8 +21,8 @@ pub fn sessions() -> Vec<Vec<Event>> {
 fn session(number: u64) -> Vec<Event> {
     let mut player = Player { time_ms: 1_790_000_000_000 + number as i64 * 977, playhead_ms: 0, events: Vec::new() };
     player.send(0, PayloadView::Viewport { width: 1920, height: 1080 });
-    player.send(0, PayloadView::PlayRequested { autoplay: number % 5 == 0 });
-    if number % 7 == 0 {
+    player.send(0, PayloadView::PlayRequested { autoplay: number.is_multiple_of(5) });
+    if number.is_multiple_of(7) {
         player.send(300, PayloadView::AdBreakStart);
         player.send(200, PayloadView::AdStart { ad_id: text("ad-1") });
         player.send(700, PayloadView::RebufferStart);

@@ -8,7 +8,7 @@ use std::process::Output;
 use crate::child::{self, Up, marquee, run};
 
 /// One sentence on stderr that names `words`, and this exit code.
-fn check(output: &Output, exit_code: i32, words: &[&str]) {
+pub(crate) fn check(output: &Output, exit_code: i32, words: &[&str]) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(exit_code), "{stderr}");
     for word in words {

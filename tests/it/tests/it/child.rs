@@ -166,6 +166,16 @@ impl Up {
         }
     }
 
+    /// Posts a text and returns the status and the answer's JSON.
+    pub fn post_text(&self, path: &str, content_type: &str, body: String) -> (u16, serde_json::Value) {
+        let request = self.client.post(self.url(path)).header("content-type", content_type).body(body);
+        self.runtime.block_on(async {
+            let response = request.send().await.expect("an answer");
+            let status = response.status().as_u16();
+            (status, response.json().await.expect("JSON"))
+        })
+    }
+
     pub fn get(&self, path: &str) -> Option<serde_json::Value> {
         let text =
             self.runtime.block_on(async { self.client.get(self.url(path)).send().await.ok()?.text().await.ok() })?;

@@ -205,8 +205,8 @@ fn the_worked_example(world: &World) {
     world.check("qoe_conviva", "worked", "cirr", Some(5.0 / 68.0));
     world.check("qoe_conviva", "worked", "rebuffering_ratio", Some(8.0 / 68.0));
     world.check("qoe_marquee", "worked", "rebuffering_ratio", Some(5.0 / 65.0));
-    let percent = |ratio: f64| (ratio * 1000.0).round() / 10.0;
-    assert_eq!([5.0 / 70.0, 5.0 / 68.0, 8.0 / 68.0].map(percent), [7.1, 7.4, 11.8]);
+    let percent = |ratio: f64| format!("{:.1} %", ratio * 100.0);
+    assert_eq!([5.0 / 70.0, 5.0 / 68.0, 8.0 / 68.0].map(percent), ["7.1 %", "7.4 %", "11.8 %"]);
     world.check("qoe_cta_2066", "worked", "avg_bitrate_kbps", Some(2000.0));
     world.check("qoe_cta_2066", "worked", "initial_startup_ms", Some(2000.0));
     world.check("qoe_mux", "worked", "avg_upscale", Some(0.5));

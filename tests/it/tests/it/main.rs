@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module for each thing that must hold.
 
 mod bad_input;
+mod bad_input_cmcd;
 mod bad_input_rows;
 mod bench_rows;
 mod child;

@@ -93,7 +93,11 @@ fn heavy_dependencies_have_one_home() {
         assert_eq!(found, folders, "{dependency}");
     }
     let qoe = members().into_iter().find(|member| member.folder == "pipelines/qoe").expect("the fold");
-    assert_eq!(qoe.dependencies, BTreeSet::from(["marquee-events".to_owned(), "serde".to_owned()]), "qoe is pure");
+    assert_eq!(
+        qoe.dependencies,
+        BTreeSet::from(["marquee-events", "serde", "smol_str"].map(str::to_owned)),
+        "qoe is pure"
+    );
 }
 
 /// Where code lives.
@@ -149,6 +153,41 @@ fn generated_code_is_up_to_date() {
             fs::write(&committed, &fresh).expect("a file");
         }
         assert!(fs::read_to_string(&committed).expect("a file") == fresh, "run: UPDATE_GENERATED=1 make test");
+    }
+}
+
+/// Each edge rule of the metric contract names its tests, and CMCD each quirk: there are such tests.
+#[test]
+fn every_rule_and_every_quirk_has_its_test() {
+    let folders = ["pipelines/qoe", "pipelines/jobs", "pipelines/cmcd", "pipelines/collector"].map(|f| root().join(f));
+    let tests: String = rust_files()
+        .iter()
+        .filter(|file| folders.iter().any(|folder| file.starts_with(folder)))
+        .map(|file| fs::read_to_string(file).expect("a file"))
+        .collect();
+    for (document, rows_at_least) in [("docs/qoe.md", 33), ("docs/cmcd.md", 20)] {
+        let text = fs::read_to_string(root().join(document)).expect("a document");
+        // The tables whose last column is of tests.
+        let mut rows = 0;
+        let mut in_table = false;
+        for line in text.lines() {
+            in_table = line.starts_with('|') && (in_table || line.contains("| test"));
+            let is_row = in_table && !line.contains("| test") && !line.starts_with("|---");
+            let last = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+            if !is_row {
+                continue;
+            }
+            rows += 1;
+            let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+            assert!(!names.is_empty() || last.contains("rule"), "{document}: no test in: {line}");
+            for name in names {
+                assert!(
+                    tests.contains(&format!("fn {name}()")),
+                    "{document} names the test {name}, which is not there"
+                );
+            }
+        }
+        assert!(rows >= rows_at_least, "{document}: {rows} rows");
     }
 }
 

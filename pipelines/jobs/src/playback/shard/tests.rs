@@ -6,6 +6,7 @@ use marquee_stream::RecordHeader;
 
 use super::*;
 use crate::live::LiveView;
+use crate::playback::{Cube, OTHER};
 
 const START_MS: i64 = 1_700_000_000_000;
 
@@ -105,12 +106,72 @@ fn cells_are_bounded_and_stay_those_of_their_sessions() {
     let sum = |keep: &dyn Fn(&LiveCell) -> bool, measure: Measure| view.total(keep).values[measure as usize];
     let of_long = |cell: &LiveCell| cell.dimensions.value("title_id") == Some("long");
     assert_eq!(sum(&of_long, Measure::PlayingMs), (EPOCHS as i64 - 1) * 60_000);
-    for dimension in ["title_id", "app_version"] {
-        let of_cube = |cell: &LiveCell| cell.dimensions.value(dimension).is_some();
-        assert_eq!(sum(&of_cube, Measure::Attempts), (EPOCHS * SESSIONS) as i64);
-        let in_own_cell = |cell: &LiveCell| cell.dimensions.value(dimension) == Some("77-5");
-        assert_eq!(sum(&in_own_cell, Measure::PlayingMs), 10);
+    let attempts = |cube: Cube, dimension: &str, value: Option<&str>| {
+        let is_cell = |cell: &LiveCell| {
+            let found = cell.dimensions.value(dimension);
+            cell.dimensions.cube == cube && found.is_some() && (value.is_none() || found == value)
+        };
+        sum(&is_cell, Measure::Attempts)
+    };
+    let all = (EPOCHS * SESSIONS) as i64;
+    assert_eq!(attempts(Cube::Title, "title_id", None), all);
+    assert_eq!(attempts(Cube::Title, "title_id", Some("77-5")), 1);
+    // A day has room for a thousand app versions: "long" has one of the places, and what came first the others.
+    for cube in [Cube::Audience, Cube::Player] {
+        assert_eq!(attempts(cube, "app_version", None), all);
+        assert_eq!(attempts(cube, "app_version", Some("1-998")), 1);
+        assert_eq!(attempts(cube, "app_version", Some("1-999")), 0);
+        assert_eq!(attempts(cube, "app_version", Some(OTHER)), all - 999);
     }
+}
+
+/// Rule 21: what never came is counted, and the state before the gap lasts through it.
+#[test]
+fn sequence_gaps() {
+    let mut shard = shard();
+    let request = PayloadView::PlayRequested { autoplay: false };
+    take(&mut shard, "a", vec![(0, 0, request), (1, 1_000, PayloadView::FirstFrame)]);
+    // 2 and 3 are lost: had they been a rebuffer start and its end, nobody would know.
+    take(&mut shard, "a", vec![(4, 11_000, PayloadView::RebufferStart), (5, 12_000, PayloadView::RebufferEnd)]);
+    take(&mut shard, "a", vec![(7, 20_000, PayloadView::SessionEnd { reason: "ended".into() })]);
+    let event_count = |shard: &PlaybackShard| shard.sessions[&session_key("a", "")].fold.event_count;
+    assert_eq!(event_count(&shard), 2, "a hole waits until the watermark has passed what is behind it");
+    take(&mut shard, "b", vec![(0, 60_000, PayloadView::FirstFrame)]);
+    let session = &shard.sessions[&session_key("a", "")];
+    assert_eq!((session.fold.event_count, session.lost_events()), (5, 3));
+    assert_eq!(session.holes, [(2, 3), (6, 6)]);
+    let of = |state| session.fold.duration_ms(state);
+    assert_eq!((of(marquee_qoe::State::Playing), of(marquee_qoe::State::Rebuffering)), (10_000 + 8_000, 1_000));
+    assert_eq!(session.closed, Some(CloseReason::Ended));
+}
+
+/// Rule 25: their sequences are apart, and so is everything that is measured of them.
+#[test]
+fn two_players_with_one_session_id() {
+    let mut shard = shard();
+    let header = RecordHeader {
+        record_type: RecordType::ViewEvents(ContentType::Protobuf),
+        received_at_ms: START_MS + 1_000_000,
+        event_count: 2,
+    };
+    for (player_instance, first_frame_ms) in [("tv", 1_000), ("phone", 3_000)] {
+        let context =
+            ContextView { session_id: "shared".into(), player_instance: player_instance.into(), ..Default::default() };
+        let event = |(sequence, after_ms, payload)| EventView {
+            sequence,
+            event_time_ms: START_MS + after_ms,
+            payload: Some(payload),
+            ..Default::default()
+        };
+        let events =
+            [(0, 0, PayloadView::PlayRequested { autoplay: false }), (1, first_frame_ms, PayloadView::FirstFrame)];
+        let batch = BatchView { context, events: events.map(event).to_vec(), ..Default::default() };
+        let record = Record { offset: 0, header, payload: Vec::new().into() };
+        shard.view_events(&record, &batch, ContentType::Protobuf, None);
+    }
+    let startup_ms = |instance| shard.sessions[&session_key("shared", instance)].fold.startup_ms;
+    assert_eq!((startup_ms("tv"), startup_ms("phone")), (Some(1_000), Some(3_000)));
+    assert_eq!(shard.sessions.values().map(|session| session.duplicates + session.conflicts).sum::<u64>(), 0);
 }
 
 /// Takes in the body of a CMCD request as the collector stores it.

@@ -132,12 +132,11 @@ fn a_state_report_carries_the_bitrate() {
 }
 
 #[test]
-fn rebuffering_first_is_starting() {
+fn rebuffering_first_is_no_request() {
+    let (session, minutes) = fold(&states(&[(1, S::Rebuffering)]));
+    assert_eq!((session.requested_at_ms, session.outcome(true)), (None, Outcome::Unknown));
+    assert_eq!(minutes.total(Measure::Attempts), 0);
     let reports = [(1, S::Rebuffering), (3, S::Playing), (5, S::Rebuffering), (6, S::Playing), (7, S::Ended)];
-    let (session, minutes) = check(&states(&reports), [2, 3, 1, 0, 0, 0, 0]);
-    assert_eq!((session.requested_at_ms, session.startup_ms, session.rebuffer_count), (Some(1000), Some(2000), 1));
-    assert_eq!(minutes.total(Measure::Attempts), 1);
-    // Not inside an ad, and not of a player that plays.
-    assert_eq!(fold(&[(0, ad_start()), (1, state(S::Rebuffering))]).0.requested_at_ms, None);
-    assert_eq!(fold(&[(0, P::FirstFrame), (1, state(S::Rebuffering))]).0.requested_at_ms, None);
+    let (session, _) = check(&states(&reports), [0, 3, 1, 0, 0, 0, 0]);
+    assert_eq!((session.requested_at_ms, session.startup_ms, session.rebuffer_count), (Some(3000), None, 1));
 }
