@@ -32,7 +32,7 @@ function tables(checked: Checked[], versions: Map<string, string>): string {
     );
   }
   const tolerances = PLAYERS.map((player) => {
-    const cells = (['startup_ms', 'rebuffer_ms', 'background_ms'] as const).map((metric) => SOURCES.map((source) => `± ${TOLERANCE_MS[source][player][metric]}`).join(' / '));
+    const cells = (['startup_ms', 'rebuffer_ms', 'background_ms'] as const).map((metric) => SOURCES.map((source) => TOLERANCE_MS[source][player][metric]).map((ms) => (ms > 0 ? `± ${ms}` : '–')).join(' / '));
     return `| ${player} | ${cells.join(' | ')} |`;
   });
   parts.push(

@@ -33,8 +33,7 @@ try {
   await marquee.stop();
   const sessions = await marquee.sessions();
   const { checked, problems } = compare(outcomes, sessions, sources);
-  problems.push(...disagreements(checked));
-  if (!values.filter) problems.push(...outlived(checked));
+  problems.push(...disagreements(checked), ...outlived(checked));
   const dead = await marquee.deadLetters();
   problems.push(...dead.map(({ reason, events }) => `${events} dead letters: ${reason}`));
   for (const line of largestDifferences(checked)) console.error(`        ${line}`);

@@ -68,7 +68,7 @@ test('known differences are allowed as they are, and no further', () => {
 
 test('known differences that are gone are found', () => {
   const { checked } = compare([played('dash.js', 'hidden')], [row('dash.js-hidden-cmcd')], ['cmcd']);
-  expect(outlived(checked)).toEqual(['cmcd dash.js background_ms: no longer so: no event `b`']);
+  expect(outlived(checked)).toEqual(['dash.js-hidden cmcd background_ms: no longer so: no event `b`']);
 });
 
 test('SDK and CMCD may both be near enough to the truth and yet too far apart', () => {
