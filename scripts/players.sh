@@ -4,7 +4,7 @@
 #   players.sh write [ARGS]        compares, and writes the tables of docs/cmcd.md anew
 #   players.sh check [ARGS]        compares
 #   players.sh raw FOLDER [TEXT]   writes down what each player posts; no Marquee is needed
-# ARGS: --only sdk|cmcd, --filter TEXT (runs whose `player-scenario` contains it).
+# ARGS: --only sdk|cmcd, --filter TEXT (runs whose `player-scenario` contains it), --keep FILE (all that was seen, as JSON).
 # MARQUEE_BINARY is the binary to try; a debug build by default.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../platform-api/sdk-web"

@@ -38,7 +38,7 @@ case ${1:?usage: web.sh build|check|test|journey|screenshots} in
     ;;
   check)
     npm run --silent check
-    npx vitest run tests/outbox.test.ts tests/poster.test.ts tests/view-events.test.ts
+    npx vitest run tests/outbox.test.ts tests/poster.test.ts
     fresh=$(mktemp -d)
     trap 'rm -rf "$fresh"' EXIT
     npx vite build --logLevel error --outDir "$fresh" --emptyOutDir

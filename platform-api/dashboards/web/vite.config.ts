@@ -7,6 +7,11 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
+const FOLDER = import.meta.dirname ?? dirname(new URL(import.meta.url).pathname);
+
+/** The package for web players, from its sources: nothing of it has to be built or installed first. */
+const SDK = join(FOLDER, '../../sdk-web/src');
+
 /** What ends up in the bundle, each with the file that holds its licence. */
 const BUNDLED = [
   ['svelte', 'LICENSE.md'],
@@ -23,7 +28,7 @@ function licences(): Plugin {
     name: 'licences',
     generateBundle() {
       const texts = BUNDLED.map(([name, file]) => {
-        const folder = join(import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), 'node_modules', name);
+        const folder = join(FOLDER, 'node_modules', name);
         const { version } = require(join(folder, 'package.json')) as { version: string };
         return `${name} ${version}\n\n${readFileSync(join(folder, file), 'utf8').trim()}\n`;
       });
@@ -33,6 +38,7 @@ function licences(): Plugin {
 }
 
 export default defineConfig({
+  resolve: { alias: { '@marquee/view-events': join(SDK, 'index.ts') } },
   plugins: [svelte(), licences()],
   build: {
     target: 'es2022',
@@ -48,7 +54,7 @@ export default defineConfig({
       },
     },
   },
-  server: { proxy: { '/api': 'http://127.0.0.1:8090', '/media': 'http://127.0.0.1:8090' } },
+  server: { fs: { allow: [FOLDER, SDK] }, proxy: { '/api': 'http://127.0.0.1:8090', '/media': 'http://127.0.0.1:8090' } },
   test: {
     include: ['tests/**/*.test.ts'],
     testTimeout: 60_000,

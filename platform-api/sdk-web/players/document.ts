@@ -1,6 +1,6 @@
 // Writes the comparison into docs/cmcd.md, between its two markers; what is around them is others'.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { type Checked, KNOWN, METRICS, type Source, type Value } from './compare';
+import { type Checked, KNOWN, METRICS, SOURCES, type Source, TOLERANCE_MS, type Value } from './compare';
 import { PLAYERS, SCENARIOS } from './scenarios';
 
 const START = '<!-- players:start -->';
@@ -22,15 +22,23 @@ function tables(checked: Checked[], versions: Map<string, string>): string {
   ];
   const notes = KNOWN.map(({ why }) => why).filter((why, index, all) => all.indexOf(why) === index);
   for (const player of PLAYERS) {
-    const rows = SCENARIOS.map(({ name, title }) => {
+    const rows = SCENARIOS.filter(({ withMinified }) => player !== 'shaka.min' || withMinified).map(({ name, title }) => {
       const cells = METRICS.map((metric) => cell(checked.filter(({ outcome, metric: of }) => outcome.run.player === player && outcome.run.scenario.name === name && of === metric), notes));
       return `| ${title} | ${cells.join(' | ')} |`;
     });
     parts.push(
-      `**${player} ${versions.get(player) ?? ''}**\n`,
+      `**${player} ${(versions.get(player) ?? '').replace(/^v/, '')}**\n`,
       [`| scenario | ${METRICS.map((metric) => `\`${metric}\``).join(' | ')} |`, `|---|${METRICS.map(() => '---').join('|')}|`, ...rows].join('\n') + '\n',
     );
   }
+  const tolerances = PLAYERS.map((player) => {
+    const cells = (['startup_ms', 'rebuffer_ms', 'background_ms'] as const).map((metric) => SOURCES.map((source) => TOLERANCE_MS[source][player][metric]).map((ms) => (ms > 0 ? `± ${ms}` : '–')).join(' / '));
+    return `| ${player} | ${cells.join(' | ')} |`;
+  });
+  parts.push(
+    'How far from what happened a time may be (ms, SDK / CMCD) before the check fails; counts, outcomes and codes have to be equal:\n',
+    ['| | `startup_ms` | `rebuffer_ms`, each stall | `background_ms` |', '|---|---|---|---|', ...tolerances].join('\n') + '\n',
+  );
   const list = notes.map((why, index) => {
     const entries = KNOWN.filter((known) => known.why === why);
     const who = [...new Set(entries.flatMap(({ players }) => players))].join(', ');
@@ -41,7 +49,7 @@ function tables(checked: Checked[], versions: Map<string, string>): string {
 }
 
 function cell(checked: Checked[], notes: string[]): string {
-  const [sdk, cmcd] = (['sdk', 'cmcd'] as Source[]).map((source) => checked.find((one) => one.source === source));
+  const [sdk, cmcd] = SOURCES.map((source) => checked.find((one) => one.source === source));
   if (!sdk && !cmcd) return '–';
   const told = [sdk, cmcd].filter((one) => one !== undefined);
   const values = [told[0]?.truth ?? null, ...told.map(({ found }) => found)];

@@ -64,6 +64,11 @@ export class Marquee {
     if (code !== 0) throw new Error(`marquee up ended with ${code ?? 'SIGKILL'}`);
   }
 
+  /** Ends it, whatever becomes of its lake. */
+  kill(): void {
+    this.child.kill('SIGKILL');
+  }
+
   async sessions(): Promise<SessionRow[]> {
     return this.query<SessionRow>(`SELECT ${COLUMNS.join(', ')} FROM sessions`);
   }

@@ -13,6 +13,8 @@ export interface Freeze {
 export interface Observed {
   requestedMs: number;
   firstMoveMs: number | null;
+  /** How long before its first move the playhead was last looked at (ms): so much earlier it may have been. */
+  firstMoveUnseenMs: number;
   /** After the first move, outside of seeks. */
   stalls: Freeze[];
   /** From the seek until the playhead moves on. */
@@ -30,6 +32,7 @@ export class Observer {
   readonly seen: Observed;
   private lastPlayhead = -1;
   private lastMoveMs = 0;
+  private lastSampleMs = performance.now();
   private hiddenSinceMs: number | null = null;
 
   constructor(
@@ -38,9 +41,11 @@ export class Observer {
     /** Told when the playhead stands still, with how long it has (ms). */
     private readonly onFrozen: (sinceMs: number) => void,
     private readonly onSample: (playhead: number) => void,
+    /** Told when the playhead moves for the first time. */
+    private readonly onStarted: () => void,
   ) {
     this.seen = {
-      requestedMs: performance.now(), firstMoveMs: null, stalls: [], seeks: [], events: [], endedMs: null, hiddenMs: 0, overMs: null, playheadS: 0,
+      requestedMs: performance.now(), firstMoveMs: null, firstMoveUnseenMs: 0, stalls: [], seeks: [], events: [], endedMs: null, hiddenMs: 0, overMs: null, playheadS: 0,
     };
     for (const name of ['play', 'loadeddata', 'playing', 'waiting', 'seeking', 'seeked', 'pause', 'ended', 'error', 'ratechange', 'emptied']) {
       video.addEventListener(name, () => this.event(name));
@@ -84,16 +89,19 @@ export class Observer {
     this.lastPlayhead = playhead;
     if (hasMoved) this.moved(playhead, last, now);
     else if (this.seen.firstMoveMs !== null && !paused && !ended) this.stands(now);
+    this.lastSampleMs = now;
     this.onSample(playhead);
   }
 
   private moved(playhead: number, last: number, now: number): void {
     const seek = this.seen.seeks.at(-1);
     // A jump to where the title begins, or to a seek's target, is no playing.
-    if (Math.abs(playhead - last) > 0.5) return;
+    if (Math.abs(playhead - last) > 0.5 + (now - this.lastSampleMs) / 1_000) return;
     if (this.seen.firstMoveMs === null) {
       if (playhead < this.startAt - 0.5) return;
       this.seen.firstMoveMs = now;
+      this.seen.firstMoveUnseenMs = now - this.lastSampleMs;
+      this.onStarted();
     }
     if (seek && seek.toMs === null) seek.toMs = now;
     const stall = this.seen.stalls.at(-1);

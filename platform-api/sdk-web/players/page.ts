@@ -155,6 +155,12 @@ function start(setup: Setup): void {
 
   const steps = [...scenario.steps];
   let isOver = false;
+  let isSettled = false;
+  /** Startup is over, one way or the other. */
+  const settled = (): void => {
+    if (!isSettled) tell('settled');
+    isSettled = true;
+  };
   const finish = (reason: string): void => {
     if (isOver) return;
     isOver = true;
@@ -162,6 +168,7 @@ function start(setup: Setup): void {
     handle.end(reason);
     // As a page does that goes on to something else; the element is left to it.
     driven.destroy();
+    settled();
     tell('over');
   };
   const act = (step: Step): void => {
@@ -186,7 +193,7 @@ function start(setup: Setup): void {
   };
 
   handle.playRequested();
-  observer = new Observer(video, scenario.startAt ?? 0, (sinceMs) => tell('frozen', sinceMs), sample);
+  observer = new Observer(video, scenario.startAt ?? 0, (sinceMs) => tell('frozen', sinceMs), sample, settled);
   video.addEventListener('ended', () => setTimeout(() => finish('ended'), VIEWER_LEAVES_MS));
   driven.play();
 }

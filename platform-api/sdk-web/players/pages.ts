@@ -2,17 +2,19 @@
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import type { PlayerName } from './scenarios';
 
-const PLAYER_FILES = {
-  'hls.js': 'hls.js/dist/hls.min.js',
-  'dash.js': 'dashjs/dist/modern/umd/dash.all.min.js',
-  // The release builds rename `sta` (Closure Compiler), and so never report a state: 5.2.12, docs/cmcd.md.
-  'shaka.js': 'shaka-player/dist/shaka-player.compiled.debug.js',
+/** What a page of each player loads, and where it is in node_modules. */
+export const PLAYER_FILES: Record<PlayerName, { name: string; path: string }> = {
+  'hls.js': { name: 'hls.js', path: 'hls.js/dist/hls.min.js' },
+  'dash.js': { name: 'dash.js', path: 'dashjs/dist/modern/umd/dash.all.min.js' },
+  shaka: { name: 'shaka.js', path: 'shaka-player/dist/shaka-player.compiled.debug.js' },
+  'shaka.min': { name: 'shaka.min.js', path: 'shaka-player/dist/shaka-player.compiled.js' },
 };
 
 export async function makePages(root: string, folder: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
-  for (const [name, file] of Object.entries(PLAYER_FILES)) copyFileSync(join(root, 'node_modules', file), join(folder, name));
+  for (const { name, path } of Object.values(PLAYER_FILES)) copyFileSync(join(root, 'node_modules', path), join(folder, name));
   copyFileSync(join(root, 'players/page.html'), join(folder, 'page.html'));
   await build({ entryPoints: [join(root, 'players/page.ts')], outfile: join(folder, 'page.js'), bundle: true, format: 'esm', target: 'es2022' });
 }

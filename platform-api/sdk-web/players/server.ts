@@ -15,7 +15,7 @@ const TYPES: Record<string, string> = {
 };
 
 export interface Held {
-  segment: number;
+  segment: Rule['segment'];
   fromMs: number;
   toMs: number | null;
 }
@@ -31,7 +31,7 @@ interface RuleState {
 /** One scenario with one player in one page. */
 export class Run {
   readonly held: Held[] = [];
-  readonly refused: { segment: number; status: number; atMs: number }[] = [];
+  readonly refused: { segment: Rule['segment']; status: number; atMs: number }[] = [];
   /** What the page told, by name, in order (ms of this process). */
   readonly notes: { what: string; atMs: number }[] = [];
   private readonly rules: RuleState[];
@@ -71,24 +71,25 @@ export class Run {
 
   /** Resolves with a status when a request for this file may be answered. */
   async gate(file: string): Promise<number> {
-    const segment = Number(/^[0-2]-(\d+)\.m4s$/.exec(file)?.[1] ?? 0);
+    const segment = /^main\.(m3u8|mpd)$/.test(file) ? 'manifest' : Number(/^[0-2]-(\d+)\.m4s$/.exec(file)?.[1] ?? 0);
     const state = this.rules.find(({ rule }) => rule.segment === segment);
     if (!state) return 200;
     const { rule } = state;
     state.requests += 1;
-    if (rule.status !== undefined) {
-      if (state.requests > (rule.times ?? Number.POSITIVE_INFINITY)) return 200;
-      this.refused.push({ segment, status: rule.status, atMs: performance.now() });
-      return rule.status;
-    }
-    if (state.isReleased || !rule.hold) return 200;
+    if (state.requests > (rule.times ?? Number.POSITIVE_INFINITY)) return 200;
+    if (rule.hold && !state.isReleased) await this.hold(segment, state, rule.hold);
+    if (rule.status === undefined) return 200;
+    this.refused.push({ segment, status: rule.status, atMs: performance.now() });
+    return rule.status;
+  }
+
+  private async hold(segment: Rule['segment'], state: RuleState, { after, ms }: NonNullable<Rule['hold']>): Promise<void> {
     const held: Held = { segment, fromMs: performance.now(), toMs: null };
     this.held.push(held);
     await new Promise<void>((release) => {
       state.waiting.push({ release, held });
-      if (rule.hold?.after === 'request' && state.waiting.length === 1) setTimeout(() => this.release(state), rule.hold.ms);
+      if (after === 'request' && state.waiting.length === 1) setTimeout(() => this.release(state), ms);
     });
-    return 200;
   }
 
   private release(state: RuleState): void {

@@ -30,6 +30,9 @@ const LAST_RETRY_MS = 60_000;
 /** A collector that asks for more patience (ms) gets this much. */
 const MAX_RETRY_AFTER_MS = 600_000;
 
+/** What becomes of an event: it waits; the collector has it; it was refused, or dropped because the queue was full. */
+export type Fate = 'waiting' | 'stored' | 'lost';
+
 interface Waiting {
   context: ViewContext;
   event: ViewEvent;
@@ -40,6 +43,7 @@ export interface OutboxOptions {
   url: string;
   now: () => number;
   tell: Tell;
+  onFate?: (event: ViewEvent, fate: Fate) => void;
 }
 
 export class Outbox {
@@ -60,6 +64,7 @@ export class Outbox {
   add(context: ViewContext, event: ViewEvent, isUrgent: boolean): void {
     if (this.isSilenced) return;
     this.waiting.push({ context, event });
+    this.options.onFate?.(event, 'waiting');
     this.keepBound();
     if (isUrgent || this.waiting.length >= FLUSH_EVENTS) this.flush();
     else this.schedule(FLUSH_MS);
@@ -78,7 +83,7 @@ export class Outbox {
       const batch = this.batchFrom(from);
       from += batch.length;
       this.post(batch, true).then(
-        (response) => response.ok && this.forget(batch),
+        (response) => response.ok && this.forget(batch, 'stored'),
         () => undefined,
       );
     }
@@ -88,7 +93,7 @@ export class Outbox {
     if (this.waiting.length <= MAX_WAITING) return;
     // A heartbeat tells least; its sequence number stays unused, so that the fold counts it as lost.
     const heartbeat = this.waiting.findIndex(({ event }) => 'heartbeat' in event);
-    this.waiting.splice(Math.max(heartbeat, 0), 1);
+    this.forget([this.waiting[Math.max(heartbeat, 0)]!], 'lost');
     this.dropped += 1;
     this.options.tell(`the queue is full: ${this.dropped} events dropped`);
   }
@@ -133,13 +138,13 @@ export class Outbox {
   private waitAfter(batch: Waiting[], response: Response): number | undefined {
     const { status } = response;
     if (status === 408 || status === 429 || status >= 500) return Math.max(retryAfterMs(response), this.backOffMs());
-    this.forget(batch);
+    this.forget(batch, response.ok ? 'stored' : 'lost');
     if (response.ok) return undefined;
     // Sent again it would be refused again. 410 is meant for ever, as for targets of CMCD (CTA-5004-B).
     this.options.tell(`the collector refused ${batch.length} events: ${status}`);
     if (status === 410) {
       this.isSilenced = true;
-      this.waiting = [];
+      this.forget(this.waiting, 'lost');
     }
     return undefined;
   }
@@ -151,9 +156,10 @@ export class Outbox {
     return waitMs;
   }
 
-  private forget(batch: Waiting[]): void {
+  private forget(batch: Waiting[], fate: Fate): void {
     const done = new Set(batch);
     this.waiting = this.waiting.filter((waiting) => !done.has(waiting));
+    for (const { event } of batch) this.options.onFate?.(event, fate);
   }
 
   private async post(batch: Waiting[], keepalive: boolean): Promise<Response> {

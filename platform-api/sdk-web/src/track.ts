@@ -2,10 +2,10 @@
 // how it gets out in outbox.ts.
 import { SteadyClock } from './clock';
 import { quietly } from './guard';
-import { Outbox } from './outbox';
+import { type Fate, Outbox } from './outbox';
 import type { PlayerAdapter } from './players';
 import { Session } from './session';
-import type { PlayerError, Rendition, ViewContext } from './wire';
+import type { PlayerError, Rendition, ViewContext, ViewEvent } from './wire';
 
 /** Between two heartbeats (ms): a third of what silences a viewer. Hidden pages get timers once a minute only. */
 export const HEARTBEAT_MS = 10_000;
@@ -24,6 +24,10 @@ export interface TrackOptions {
   autoplay?: boolean;
   /** Has the last word on an error of the player, when the page recovers from what the player calls fatal. */
   classifyError?: (error: PlayerError) => PlayerError;
+  /** Milliseconds since the epoch, for a page that knows the time better than its browser; it should never step back. */
+  now?: () => number;
+  /** Sees each event when it is told, and again when it is clear what has become of it. */
+  onEvent?: (event: ViewEvent, fate: Fate) => void;
   /** Learns what went wrong in here; the page never does otherwise. */
   onProblem?: (problem: string) => void;
 }
@@ -31,6 +35,8 @@ export interface TrackOptions {
 export interface Handle {
   /** The viewer asked to play, if before the element is told so: while a manifest is fetched, say. */
   playRequested(): void;
+  /** The player, when it comes later than the element or in place of another; sessions that begin from here on name it. */
+  attachPlayer(player: PlayerAdapter): void;
   /** The page has another title for the same element; what was is over. */
   newTitle(context: ViewContext, options?: { autoplay?: boolean; reason?: string }): void;
   /** An error that the player does not tell, such as a missing entitlement. */
@@ -56,6 +62,7 @@ export function track(video: HTMLVideoElement, options: TrackOptions): Handle {
   const safely = (work: (tracker: Tracker) => void): void => quietly(tell, () => tracker && work(tracker));
   return {
     playRequested: () => safely((tracker) => tracker.request()),
+    attachPlayer: (player) => safely((tracker) => tracker.attachPlayer(player)),
     newTitle: (context, next) => safely((tracker) => tracker.newTitle(context, next?.autoplay ?? false, next?.reason ?? 'next_title')),
     error: (error) => safely(({ session }) => session.error({ fatal: false, business: false, ...error })),
     adBreakStart: () => safely(({ session }) => session.adBreakStart()),
@@ -69,11 +76,13 @@ export function track(video: HTMLVideoElement, options: TrackOptions): Handle {
 
 class Tracker {
   session: Session;
-  private readonly clock: SteadyClock;
+  private readonly now: () => number;
   private readonly outbox: Outbox;
   private readonly undo: (() => void)[] = [];
   private titleContext: ViewContext;
   private autoplay: boolean;
+  private player: PlayerAdapter | undefined;
+  private detachPlayer: (() => void) | undefined;
   private current: Rendition | undefined;
   private droppedFrames = 0;
   private viewportTimer: ReturnType<typeof setTimeout> | undefined;
@@ -83,9 +92,11 @@ class Tracker {
     private readonly options: TrackOptions,
     private readonly tell: (problem: string) => void,
   ) {
-    this.clock = new SteadyClock(tell);
-    const now = (): number => this.clock.now();
-    this.outbox = new Outbox({ url: `${options.endpoint.replace(/\/$/, '')}/v1/events`, now, tell });
+    const clock = new SteadyClock(tell);
+    const now = (this.now = () => (options.now ? Math.round(options.now()) : clock.now()));
+    const onFate = (event: ViewEvent, fate: Fate): void => this.attempt(() => options.onEvent?.(event, fate));
+    this.outbox = new Outbox({ url: `${options.endpoint.replace(/\/$/, '')}/v1/events`, now, tell, onFate });
+    this.player = options.player;
     this.titleContext = options.context ?? {};
     this.autoplay = options.autoplay ?? false;
     this.session = this.newSession();
@@ -118,7 +129,7 @@ class Tracker {
       this.undo.push(() => clearInterval(heartbeat));
     });
     this.attempt(() => this.watchSize());
-    this.attempt(() => this.attachPlayer());
+    this.attempt(() => this.player && this.attachPlayer(this.player));
     // It plays already, or has been told to.
     this.attempt(() => {
       if (!this.video.paused) this.request();
@@ -156,6 +167,7 @@ class Tracker {
     this.session.end('detached');
     clearTimeout(this.viewportTimer);
     for (const work of this.undo.splice(0)) this.attempt(work);
+    this.attempt(() => this.detachPlayer?.());
     // Without its listeners nobody would ask again.
     this.session.isEnded = true;
     this.outbox.flush();
@@ -169,13 +181,13 @@ class Tracker {
       // Sequences count within it, so that two sessions of one id never mix.
       player_instance: this.titleContext.player_instance ?? randomId().slice(0, 16),
     };
-    return new Session(this.video, context, () => this.clock.now(), (...event) => this.outbox.add(...event));
+    return new Session(this.video, context, this.now, (...event) => this.outbox.add(...event));
   }
 
   private playerContext(): ViewContext {
     let context: ViewContext = {};
     this.attempt(() => {
-      context = this.options.player?.context() ?? {};
+      context = this.player?.context() ?? {};
     });
     return context;
   }
@@ -192,15 +204,16 @@ class Tracker {
     });
   }
 
-  private attachPlayer(): void {
-    const detach = this.options.player?.attach({
+  attachPlayer(player: PlayerAdapter): void {
+    this.player = player;
+    this.detachPlayer?.();
+    this.detachPlayer = player.attach({
       rendition: (rendition) => this.attempt(() => {
         this.current = rendition;
         this.session.rendition(rendition);
       }),
       error: (error) => this.attempt(() => this.session.error(this.options.classifyError?.(error) ?? error)),
     });
-    if (detach) this.undo.push(detach);
   }
 
   private playing(): void {
@@ -227,7 +240,7 @@ class Tracker {
     const bitrate_bps = this.current?.bitrate_bps ?? 0;
     let throughputBps = 0;
     this.attempt(() => {
-      throughputBps = this.options.player?.throughputBps() ?? 0;
+      throughputBps = this.player?.throughputBps() ?? 0;
     });
     this.session.heartbeat({
       buffer_ms: bufferMs(this.video),
@@ -243,14 +256,14 @@ class Tracker {
     const { error } = this.video;
     // 1 is MEDIA_ERR_ABORTED: somebody wanted it so. With a player it is the player that decides what to do about it.
     if (!error || error.code === 1) return;
-    const found = { code: `media_${error.code}`, fatal: !this.options.player, business: false };
+    const found = { code: `media_${error.code}`, fatal: !this.player, business: false };
     this.session.error(this.options.classifyError?.(found) ?? found);
   }
 
   /** Without a player the picture's size is all that is known of a rendition. */
   private pictureSize(): void {
     const { videoWidth: width, videoHeight: height } = this.video;
-    if (this.options.player || !height) return;
+    if (this.player || !height) return;
     this.current = { representation_id: `${width}x${height}`, bitrate_bps: 0, width, height };
     this.session.rendition(this.current);
   }

@@ -87,3 +87,8 @@ export interface Batch {
   sent_at_ms: number;
   events: ViewEvent[];
 }
+
+/** The name of an event's payload. */
+export function kindOf(event: ViewEvent): string {
+  return Object.keys(event).find((key) => !/^(sequence|(event|media)_time_ms)$/.test(key)) ?? '';
+}

@@ -1,6 +1,6 @@
 // As much of a browser as the package looks at: an element that does what a test says, a page, a collector that answers.
 import { vi } from 'vitest';
-import { type Handle, type TrackOptions, track } from '../src';
+import { type Handle, type TrackOptions, kindOf, track } from '../src';
 import type { Batch, ViewEvent } from '../src/wire';
 
 export const START_MS = 1_800_000_000_000;
@@ -131,9 +131,7 @@ export function follow(video: FakeVideo, options: Partial<TrackOptions> = {}): H
   return track(video as unknown as HTMLVideoElement, { endpoint: 'http://collector', ...options });
 }
 
-const COMMON = new Set(['sequence', 'event_time_ms', 'media_time_ms']);
-
-export const kindOf = (event: ViewEvent): string => Object.keys(event).find((key) => !COMMON.has(key)) ?? '';
+export { kindOf };
 
 /** Every event that has been sent, each once, as the collector tells them apart. */
 export function sent(page: FakePage): ViewEvent[] {

@@ -39,6 +39,27 @@ test('an event waits ten seconds, twenty of them do not wait, urgent ones take t
   expect(page.requests[0]).toMatchObject({ method: 'POST', credentials: 'omit', keepalive: true, headers: { 'content-type': 'application/json' } });
 });
 
+test('whoever looks sees each event wait, and what has become of it', async () => {
+  const seen: string[] = [];
+  const handle = follow(new FakeVideo(), { now: () => 5_000.4, onEvent: (event, fate) => void seen.push(`${kindOf(event)} ${event.event_time_ms} ${fate}`) });
+  page.answers = [new Response('', { status: 503 })];
+  handle.playRequested();
+  await pass(2_000);
+  expect(seen.filter((line) => line.startsWith('play_requested'))).toEqual(['play_requested 5000 waiting', 'play_requested 5000 stored']);
+  page.answers = [new Response('', { status: 400 })];
+  handle.end();
+  await pass(2_000);
+  expect(seen.slice(-2).map((line) => line.replace(/ \d+ /, ' '))).toEqual(['session_end waiting', 'session_end lost']);
+});
+
+test('what the queue drops is lost', () => {
+  const lost: number[] = [];
+  const full = new Outbox({ url: 'x', now: () => 0, tell: () => undefined, onFate: ({ sequence }, fate) => void (fate === 'lost' && lost.push(sequence)) });
+  page.answers = ['silence'];
+  for (let sequence = 0; sequence <= 300; sequence += 1) full.add(context, event(sequence, sequence === 7 ? { heartbeat: {} } : undefined), false);
+  expect(lost).toEqual([7]);
+});
+
 test('one batch is of one session', async () => {
   box.add(context, event(0), false);
   box.add({ session_id: 't' }, event(0), false);

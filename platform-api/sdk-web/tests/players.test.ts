@@ -48,6 +48,25 @@ test('hls.js', async () => {
   expect(hls.eventNames()).toEqual([]);
 });
 
+test('a player may come after the play request, and another in its place', async () => {
+  class Hls extends EventEmitter {
+    bandwidthEstimate = 0;
+    levels = [{ bitrate: 300_000, width: 320, height: 180, attrs: {} }];
+  }
+  const [first, second] = [new Hls(), new Hls()];
+  const handle = follow(video);
+  handle.playRequested();
+  handle.attachPlayer(hlsJs(first));
+  first.emit('hlsLevelSwitched', 'hlsLevelSwitched', { level: 0 });
+  handle.attachPlayer(hlsJs(second));
+  expect(first.eventNames()).toEqual([]);
+  second.emit('hlsError', 'hlsError', { details: 'fragLoadError', fatal: false });
+  expect(await payloads('rendition')).toHaveLength(1);
+  expect(await payloads('error')).toHaveLength(1);
+  handle.detach();
+  expect(second.eventNames()).toEqual([]);
+});
+
 test('a page that recovers from what hls.js calls fatal says so', async () => {
   class Hls extends EventEmitter {
     bandwidthEstimate = 5_000_000.4;

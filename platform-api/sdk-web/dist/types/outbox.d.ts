@@ -1,10 +1,13 @@
 import { type Tell } from './guard';
 import type { ViewContext, ViewEvent } from './wire';
+/** What becomes of an event: it waits; the collector has it; it was refused, or dropped because the queue was full. */
+export type Fate = 'waiting' | 'stored' | 'lost';
 export interface OutboxOptions {
     /** `{endpoint}/v1/events`. */
     url: string;
     now: () => number;
     tell: Tell;
+    onFate?: (event: ViewEvent, fate: Fate) => void;
 }
 export declare class Outbox {
     private readonly options;

@@ -1,5 +1,6 @@
+import { type Fate } from './outbox';
 import type { PlayerAdapter } from './players';
-import type { PlayerError, ViewContext } from './wire';
+import type { PlayerError, ViewContext, ViewEvent } from './wire';
 /** Between two heartbeats (ms): a third of what silences a viewer. Hidden pages get timers once a minute only. */
 export declare const HEARTBEAT_MS = 10000;
 export interface TrackOptions {
@@ -13,12 +14,18 @@ export interface TrackOptions {
     autoplay?: boolean;
     /** Has the last word on an error of the player, when the page recovers from what the player calls fatal. */
     classifyError?: (error: PlayerError) => PlayerError;
+    /** Milliseconds since the epoch, for a page that knows the time better than its browser; it should never step back. */
+    now?: () => number;
+    /** Sees each event when it is told, and again when it is clear what has become of it. */
+    onEvent?: (event: ViewEvent, fate: Fate) => void;
     /** Learns what went wrong in here; the page never does otherwise. */
     onProblem?: (problem: string) => void;
 }
 export interface Handle {
     /** The viewer asked to play, if before the element is told so: while a manifest is fetched, say. */
     playRequested(): void;
+    /** The player, when it comes later than the element or in place of another; sessions that begin from here on name it. */
+    attachPlayer(player: PlayerAdapter): void;
     /** The page has another title for the same element; what was is over. */
     newTitle(context: ViewContext, options?: {
         autoplay?: boolean;

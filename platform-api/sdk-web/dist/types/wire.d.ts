@@ -113,4 +113,6 @@ export interface Batch {
     sent_at_ms: number;
     events: ViewEvent[];
 }
+/** The name of an event's payload. */
+export declare function kindOf(event: ViewEvent): string;
 export {};

@@ -1,10 +1,10 @@
-// Sends things to the collector in batches, in order, until it has them: the one place with a queue and retries.
-// A player must never wait for it, and a page that closes still gets its last words out.
+// Sends what people do to the collector in batches, in order, until it has them; view events go by @marquee/view-events.
+// A page must never wait for it, and one that closes still gets its last words out.
 
 /** Waiting things beyond this are dropped, oldest first: an hour without network, at one event a second. */
 const MAX_WAITING = 3_600;
 
-/** Things of one request: as a real player's batch. */
+/** Things of one request. */
 const MAX_BATCH = 200;
 
 /** Between two requests (ms), so that a busy second is one of them. */
