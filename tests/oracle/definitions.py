@@ -74,7 +74,7 @@ def mux(row: Row) -> Row:
         "start_failures": int(row["outcome"] == "start_failure" and is_technical),
         "playback_failures": int(_is_failed(row) and is_technical),
         "business_exceptions": int(_is_failed(row) and not is_technical),
-        "dropped_views": int(row["is_final"] and row["end_reason"] is None and not row["error_fatal"]),
+        "dropped_views": int(_is_attempt(row) and row["is_final"] and row["end_reason"] is None and not row["error_fatal"]),
         "rebuffer_ms": rebuffer_ms,
         "rebuffer_count": rebuffer_count,
         "seek_count": row["seek_count"],

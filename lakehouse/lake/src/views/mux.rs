@@ -22,7 +22,8 @@ pub(super) const SESSIONS: View = View {
          AS playback_failures, \
          CASE WHEN outcome IN ('start_failure', 'playback_failure') AND error_business THEN 1 ELSE 0 END \
          AS business_exceptions, \
-         CASE WHEN is_final AND end_reason IS NULL AND NOT coalesce(error_fatal, false) THEN 1 ELSE 0 END \
+         CASE WHEN is_final AND outcome <> 'unknown' AND end_reason IS NULL AND NOT coalesce(error_fatal, false) \
+         THEN 1 ELSE 0 END \
          AS dropped_views, \
          rebuffer_count + background_rebuffer_count AS rebuffer_count, \
          rebuffer_ms + background_rebuffer_ms AS rebuffer_ms, ",
