@@ -74,7 +74,7 @@ def mux(row: Row) -> Row:
         "start_failures": int(row["outcome"] == "start_failure" and is_technical),
         "playback_failures": int(_is_failed(row) and is_technical),
         "business_exceptions": int(_is_failed(row) and not is_technical),
-        "dropped_views": int(_is_attempt(row) and row["is_final"] and row["end_reason"] is None and not row["error_fatal"]),
+        "dropped_views": int(_is_dropped(row)),
         "rebuffer_ms": rebuffer_ms,
         "rebuffer_count": rebuffer_count,
         "seek_count": row["seek_count"],
@@ -397,6 +397,11 @@ def _is_resolved(row: Row) -> bool:
 
 def _is_started(row: Row) -> bool:
     return row["outcome"] in ("played", "playback_failure")
+
+
+def _is_dropped(row: Row) -> bool:
+    """Whether the view is over without having said so."""
+    return bool(_is_resolved(row) and row["is_final"] and row["end_reason"] is None and not row["error_fatal"])
 
 
 def _is_failed(row: Row) -> bool:
