@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use marquee_events::interactions::proto::InteractionBatch;
 use marquee_events::proto::ViewEventBatch;
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
-use marquee_stream::PartitionLog as _;
+use marquee_stream::{LogError, PartitionLog as _};
 use prost::Message as _;
 
 /// Everything here ends within this time, or it is stuck.
@@ -60,9 +60,20 @@ pub fn number(home: &Path, query: &str) -> u64 {
     value.as_u64().unwrap_or_default()
 }
 
+/// Opens a stopped process's log. A process that was killed holds its locks until its last write to the disk is over.
+fn open_log(folder: &Path) -> EmbeddedLog {
+    let started = Instant::now();
+    loop {
+        match EmbeddedLog::open(folder, EmbeddedLogOptions::default()) {
+            Err(LogError::InUse(_)) if started.elapsed() < DEADLINE => std::thread::sleep(Duration::from_millis(20)),
+            opened => return opened.expect("the log opens"),
+        }
+    }
+}
+
 /// Events in a topic of a stopped process's log, as the records' headers say.
 pub fn log_events(home: &Path, topic: &str) -> u64 {
-    let log = EmbeddedLog::open(&home.join("log"), EmbeddedLogOptions::default()).expect("the log opens");
+    let log = open_log(&home.join("log"));
     let mut events = 0;
     for partition in 0..log.partitions(topic).expect("the topic is there") {
         let mut at = 0;
