@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type LiveMessage, type LiveWindow, type SessionDetail, type SqlWindow, resolvedAttempts } from '../src/lib/api';
+import { type LiveMessage, type LiveWindow, type SessionDetail, type SessionList, type SqlWindow, resolvedAttempts } from '../src/lib/api';
 import { count, percent } from '../src/lib/format';
 import { checkAccess, checkCompared, openTables, openWindow, playhead, seenBy, startBrowser, until, watchVideos } from './browser';
 import { Demo } from './demo';
@@ -158,6 +158,12 @@ test('ten seconds of watching change the recommendations, and the session has th
     await page.locator(`[data-row=continue_watching] [data-title=${watched}]`).waitFor();
     const seen = await seenBy(page);
 
+    // Its row, too: events come into the lake before what is made of them.
+    await until('the session is over', async () => {
+      const { sessions } = await demo.ask<SessionList>(`/api/sessions?search=${session}`);
+      if (sessions.length === 0) return false;
+      return (await demo.ask<SessionDetail>(`/api/sessions/${session}`)).session['end_reason'] === 'closed';
+    });
     await page.goto(`/sessions?search=${session}`);
     await page.locator(`[data-session="${session}"] a`).click();
     await page.locator('[data-event=session_end]').waitFor();
