@@ -40,6 +40,7 @@ export class Session {
   private sequence = 0;
   private errors = 0;
   private ratePerMille = 1000;
+  private saidAtMs = 0;
   private viewportSaid = '';
   private renditionSaid = '';
   /** Where the playhead was last seen to stand by rights, and when (s, ms of the clock). */
@@ -82,12 +83,12 @@ export class Session {
     this.say({ pause: {} });
   }
 
-  /** The first picture of the content is on the screen. */
-  firstFrame(): void {
+  /** The first picture of the content is on the screen, and has been for so long (ms). */
+  firstFrame(sinceMs = 0): void {
     if (!this.isOpen || this.isStarted || this.isInBreak || this.video.seeking || !this.plays) return;
     this.settle();
     this.isStarted = true;
-    this.say({ first_frame: {} }, undefined, true);
+    this.say({ first_frame: {} }, undefined, true, sinceMs);
   }
 
   /** `waiting`: a stall, unless the viewer has seen nothing yet, or waits for what he asked for by seeking. */
@@ -251,10 +252,13 @@ export class Session {
     return this.playhead + (sinceMs / 1000) * this.video.playbackRate;
   }
 
-  private say(payload: Payload, playhead: number = this.video.currentTime, isUrgent = false): void {
+  private say(payload: Payload, playhead: number = this.video.currentTime, isUrgent = false, sinceMs = 0): void {
+    // Not before what has been said: time would step back.
+    if (sinceMs > 0) this.saidAtMs = Math.max(this.saidAtMs, this.now() - Math.round(sinceMs));
+    else this.saidAtMs = this.now();
     const event: ViewEvent = {
       sequence: this.sequence,
-      event_time_ms: this.now(),
+      event_time_ms: this.saidAtMs,
       media_time_ms: Math.max(0, Math.round(1000 * playhead)) || 0,
       ...payload,
     };

@@ -226,8 +226,9 @@ class Tracker {
   private awaitFrame(): void {
     const { session } = this;
     const ask = (): void => {
-      this.video.requestVideoFrameCallback?.(() => this.attempt(() => {
-        session.firstFrame();
+      this.video.requestVideoFrameCallback?.((_now, frame) => this.attempt(() => {
+        // The callback waits for whatever the page has to do then; the frame tells when it went to the screen.
+        session.firstFrame(performance.now() - frame.presentationTime);
         if (!session.isStarted && session.isOpen) ask();
       }));
     };

@@ -5,6 +5,8 @@ import type { Batch, ViewEvent } from '../src/wire';
 
 export const START_MS = 1_800_000_000_000;
 
+type FrameCallback = (now: number, frame: { presentationTime: number }) => void;
+
 export class FakeVideo extends EventTarget {
   currentTime = 0;
   paused = true;
@@ -21,8 +23,8 @@ export class FakeVideo extends EventTarget {
   error: { code: number } | null = null;
   buffered = { length: 1, start: () => 0, end: () => this.currentTime + 7.25 };
   /** Left out by default: then the element's own word is the first frame. */
-  requestVideoFrameCallback?: (callback: () => void) => number;
-  private frameCallbacks: (() => void)[] = [];
+  requestVideoFrameCallback?: (callback: FrameCallback) => number;
+  private frameCallbacks: FrameCallback[] = [];
 
   getVideoPlaybackQuality = (): { droppedVideoFrames: number } => ({ droppedVideoFrames: this.dropped });
 
@@ -71,9 +73,10 @@ export class FakeVideo extends EventTarget {
     this.requestVideoFrameCallback = (callback) => this.frameCallbacks.push(callback);
   }
 
-  /** A frame is on the screen. */
-  frame(): void {
-    for (const callback of this.frameCallbacks.splice(0)) callback();
+  /** A frame is on the screen, and has been for so long when the page is told. */
+  frame(sinceMs = 0): void {
+    const now = performance.now();
+    for (const callback of this.frameCallbacks.splice(0)) callback(now, { presentationTime: now - sinceMs });
   }
 }
 

@@ -191,6 +191,27 @@ test('the first frame is the one on the screen, and no picture of preloading', a
   expect(sent(page).find((event) => 'first_frame' in event)?.event_time_ms).toBe(START_MS + 40);
 });
 
+test('a page that is told late of its first frame has not waited for it, but never goes back in time', async () => {
+  for (const [lateMs, expectedMs] of [[70, 130], [500, 100]] as const) {
+    handle.detach();
+    video = new FakeVideo();
+    video.showsFrames();
+    video.videoWidth = 640;
+    const startMs = Date.now();
+    handle = follow(video, { context: { session_id: `late-${lateMs}` } });
+    video.play();
+    await pass(100);
+    handle.error({ code: 'x' });
+    video.plays();
+    await pass(100);
+    video.frame(lateMs);
+    handle.end();
+    await pass(0);
+    const events = page.bodies.filter(({ context }) => context.session_id === `late-${lateMs}`).flatMap((body) => body.events);
+    expect(events.find((event) => 'first_frame' in event)?.event_time_ms).toBe(startMs + expectedMs);
+  }
+});
+
 test('a hidden page shows no frames: the element’s word must do', async () => {
   handle.detach();
   video.showsFrames();

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type LiveMessage, type LiveWindow, type SessionDetail, type SqlWindow, resolvedAttempts } from '../src/lib/api';
+import { type LiveMessage, type LiveWindow, type SessionDetail, type SessionList, type SqlWindow, resolvedAttempts } from '../src/lib/api';
 import { count, percent } from '../src/lib/format';
 import { checkAccess, checkCompared, openTables, openWindow, playhead, seenBy, startBrowser, until, watchVideos } from './browser';
 import { Demo } from './demo';

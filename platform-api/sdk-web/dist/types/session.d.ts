@@ -18,6 +18,7 @@ export declare class Session {
     private sequence;
     private errors;
     private ratePerMille;
+    private saidAtMs;
     private viewportSaid;
     private renditionSaid;
     /** Where the playhead was last seen to stand by rights, and when (s, ms of the clock). */
@@ -31,8 +32,8 @@ export declare class Session {
     play(): void;
     /** `pause` */
     pause(): void;
-    /** The first picture of the content is on the screen. */
-    firstFrame(): void;
+    /** The first picture of the content is on the screen, and has been for so long (ms). */
+    firstFrame(sinceMs?: number): void;
     /** `waiting`: a stall, unless the viewer has seen nothing yet, or waits for what he asked for by seeking. */
     waiting(): void;
     /** `seeking` */
