@@ -89,6 +89,7 @@ async function playOne(browser: Browser, run: Run, plan: Plan, inTurn: (start: (
   page.on('console', (message) => {
     if (message.text().startsWith('sdk: ')) complaints.push(message.text());
   });
+  page.on('crash', () => complaints.push('the page has crashed'));
   page.on('pageerror', (error) => complaints.push(String(error)));
   try {
     const names = { sdkSession: `${run.id}-sdk`, cmcdSession: `${run.id}-cmcd` };
@@ -104,7 +105,10 @@ async function playOne(browser: Browser, run: Run, plan: Plan, inTurn: (start: (
     }
     if (scenario.steps.some(({ does }) => does === 'hide')) await hide(page, run);
     await run.told('over', RUN_TIMEOUT_MS).catch((error: unknown) => void complaints.push(String(error)));
-    const observed = await page.evaluate(() => window.observed() ?? null);
+    const observed = await page.evaluate(() => window.observed() ?? null).catch((error: unknown) => {
+      complaints.push(String(error));
+      return null;
+    });
     await posts.areDone(LAST_WORDS_MS).catch((error: unknown) => void complaints.push(String(error)));
     return { run, observed, leftAfterMs, held: run.held, ...names, complaints };
   } finally {
