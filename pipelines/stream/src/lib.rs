@@ -11,6 +11,7 @@ mod job;
 mod latency;
 mod log;
 mod manifest;
+mod membership;
 mod progress;
 mod runtime;
 mod shard;
@@ -26,6 +27,7 @@ pub use log::{
 };
 pub use manifest::{MANIFEST_FORMAT, Manifest, OutgoingRecord, SnapshotRef, TableEpoch};
 pub use marquee_events::Clock;
+pub use membership::{Assignment, Membership};
 pub use progress::{RuntimeProgress, ShardProgress};
 pub use runtime::{Runtime, RuntimeEnv, RuntimeSettings};
 pub use shard_io::ShardIo;
