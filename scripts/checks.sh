@@ -6,9 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
-# Cheap and decisive first. `players` is run by name (`make players`): what real players lose on their way out differs from
-# run to run, and a release should not wait for that.
-all=(data packages python format buf clippy web sdk tests udf pages journey oracle deny)
+# Cheap and decisive first.
+all=(data packages python format buf clippy web sdk tests udf pages journey players oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
