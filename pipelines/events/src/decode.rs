@@ -1,7 +1,7 @@
 //! From a record's bytes to a [`BatchView`], whichever of our two wire formats they are in. The third format, CMCD, is
 //! not ours: `pipelines/cmcd` decodes it.
 
-use crate::{BatchView, ErrorKind, MAX_EVENTS_PER_BATCH, MAX_ID_BYTES, json, protobuf};
+use crate::{BatchView, ContextView, ErrorKind, MAX_EVENTS_PER_BATCH, MAX_ID_BYTES, json, protobuf};
 
 /// The format of a record, as its header and the HTTP request name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,17 +84,22 @@ pub fn decode(content_type: ContentType, bytes: &[u8]) -> Result<BatchView<'_>, 
 }
 
 fn check_bounds(batch: &BatchView<'_>) -> Result<(), DecodeError> {
-    if batch.context.session_id.is_empty() {
+    check_context(&batch.context)?;
+    if batch.events.is_empty() {
+        return Err(DecodeError::new("events", "is empty"));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_context(context: &ContextView<'_>) -> Result<(), DecodeError> {
+    if context.session_id.is_empty() {
         return Err(DecodeError::new("context.session_id", "is missing"));
     }
-    for (name, value) in crate::CONTEXT_FIELDS.iter().zip(batch.context.fields()) {
+    for (name, value) in crate::CONTEXT_FIELDS.iter().zip(context.fields()) {
         if value.len() > MAX_ID_BYTES {
             let problem = format!("has {} bytes, at most {MAX_ID_BYTES} are accepted", value.len());
             return Err(DecodeError::new(format!("context.{name}"), problem));
         }
-    }
-    if batch.events.is_empty() {
-        return Err(DecodeError::new("events", "is empty"));
     }
     Ok(())
 }

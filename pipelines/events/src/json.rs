@@ -26,6 +26,21 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
     }
 }
 
+/// Decodes a context that stands alone, with the location that replaces a part of it.
+pub(crate) fn decode_context<'a>(context: &'a [u8], location: Option<&'a [u8]>) -> Option<ContextView<'a>> {
+    let ContextJson(mut context) = serde_json::from_slice(context).ok()?;
+    if let Some(location) = location {
+        relocate(&mut context, serde_json::from_slice::<ContextJson<'a>>(location).ok()?.0);
+    }
+    Some(context)
+}
+
+fn relocate<'a>(context: &mut ContextView<'a>, mut location: ContextView<'a>) {
+    for name in LOCATION_FIELDS {
+        *context.named_mut(name) = std::mem::take(location.named_mut(name));
+    }
+}
+
 /// Decodes again, slowly, to learn the path of the field that was refused.
 fn explain(bytes: &[u8]) -> DecodeError {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -66,11 +81,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for BatchJson<'a> {
                         }
                     }
                 }
-                if let Some(mut location) = location {
+                if let Some(location) = location {
                     batch.is_located = true;
-                    for name in LOCATION_FIELDS {
-                        *batch.context.named_mut(name) = std::mem::take(location.named_mut(name));
-                    }
+                    relocate(&mut batch.context, location);
                 }
                 Ok(BatchJson(batch))
             }

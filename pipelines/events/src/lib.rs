@@ -12,6 +12,7 @@ pub mod interactions;
 mod json;
 pub mod proto;
 mod protobuf;
+mod split;
 mod view;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -20,6 +21,7 @@ pub use error_kind::ErrorKind;
 pub use flat_payload::FlatPayload;
 pub use interactions::{InteractionBatch, decode_interactions, interactions_to_json};
 pub use json::{location_to_json, to_json};
+pub use split::{Split, split};
 pub use view::{BatchView, CONTEXT_FIELDS, ContextView, EventView, PayloadKind, PayloadView, PlayerState, Text};
 
 /// The longest identifier or code that is accepted, in bytes. Longer ones are refused by name, never cut.

@@ -4,8 +4,8 @@
 use crate::decode::too_many_events;
 use crate::view::LOCATION_FIELDS;
 use crate::{
-    BatchView, CONTEXT_FIELDS, DecodeError, EventView, FlatPayload, MAX_EVENTS_PER_BATCH, PayloadKind, PayloadView,
-    PlayerState, Text,
+    BatchView, CONTEXT_FIELDS, ContentType, ContextView, DecodeError, EventView, FlatPayload, MAX_EVENTS_PER_BATCH,
+    PayloadKind, PayloadView, PlayerState, Split, Text,
 };
 
 /// Decodes a batch; strings borrow from `bytes`.
@@ -40,6 +40,33 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
         decode_location(location, &mut batch).map_err(|p| DecodeError::new("location", p))?;
     }
     Ok(batch)
+}
+
+/// As [`crate::split`]: the context comes first and once.
+pub(crate) fn split<'a>(bytes: &'a [u8], events: &mut Vec<EventView<'a>>) -> Option<Split<'a>> {
+    let mut reader = Reader { rest: bytes };
+    let Some((1, Value::Bytes(context))) = reader.field().ok()? else { return None };
+    let (mut sent_at_ms, mut location) = (0, None);
+    while let Some((number, value)) = reader.field().ok()? {
+        match (number, value) {
+            (2, Value::Varint(v)) => sent_at_ms = v as i64,
+            (3, Value::Bytes(event)) if events.len() < MAX_EVENTS_PER_BATCH => events.push(decode_event(event).ok()?),
+            (4, Value::Bytes(bytes)) if location.is_none() => location = Some(bytes),
+            (5.., _) => {}
+            _ => return None,
+        }
+    }
+    Some(Split::new(ContentType::Protobuf, context, location, sent_at_ms))
+}
+
+/// Decodes a context that stands alone, with the location that replaces a part of it.
+pub(crate) fn decode_located_context<'a>(context: &'a [u8], location: Option<&'a [u8]>) -> Option<ContextView<'a>> {
+    let mut batch = BatchView::default();
+    decode_context(context, &mut batch).ok()?;
+    if let Some(location) = location {
+        decode_location(location, &mut batch).ok()?;
+    }
+    Some(batch.context)
 }
 
 const WRONG_WIRE_TYPE: &str = "has a field of the wrong protobuf wire type";
@@ -291,6 +318,18 @@ mod tests {
             let text = json::to_json(&batch);
             let from_json = json::decode(text.as_bytes()).expect("our own output");
             prop_assert_eq!(&from_protobuf, &from_json);
+            for (content_type, bytes) in [(ContentType::Protobuf, bytes.as_slice()), (ContentType::Json, text.as_bytes())] {
+                let mut events = Vec::new();
+                let split = crate::split(content_type, bytes, &mut events);
+                let Some((split, context)) = split.and_then(|split| Some((split, split.decode_context()?))) else {
+                    // Escapes and empty batches are for `decode`.
+                    prop_assert!(content_type == ContentType::Json || crate::decode(content_type, bytes).is_err());
+                    continue;
+                };
+                prop_assert_eq!(&context, &from_protobuf.context);
+                prop_assert_eq!(&events, &from_protobuf.events);
+                prop_assert_eq!(split.sent_at_ms, from_protobuf.sent_at_ms);
+            }
             let context = batch.context.unwrap_or_default();
             prop_assert_eq!(from_protobuf.context.session_id.as_ref(), context.session_id.as_str());
             prop_assert_eq!(from_protobuf.events.len(), batch.events.len());
@@ -309,6 +348,24 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes).map_err(|e| assert!(!e.field.is_empty()));
             let _ = json::decode(&bytes).map_err(|e| assert!(!e.field.is_empty()));
+        }
+
+        /// Whatever is done to a record: what can be split is what can be decoded.
+        #[test]
+        fn a_damaged_record_is_split_as_it_is_decoded(
+            batch in batch(), json in any::<bool>(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
+        ) {
+            let content_type = if json { ContentType::Json } else { ContentType::Protobuf };
+            let mut bytes = if json { crate::to_json(&batch).into_bytes() } else { batch.encode_to_vec() };
+            let at = at.index(bytes.len());
+            if cut { bytes.truncate(at); } else { bytes[at] = byte; }
+            let mut events = Vec::new();
+            if let Some(split) = crate::split(content_type, &bytes, &mut events) && let Some(context) = split.decode_context() {
+                let decoded = crate::decode(content_type, &bytes);
+                prop_assert!(decoded.is_ok(), "{:?}", decoded);
+                let decoded = decoded.unwrap();
+                prop_assert_eq!((decoded.context, decoded.sent_at_ms, decoded.events), (context, split.sent_at_ms, events));
+            }
         }
     }
 }

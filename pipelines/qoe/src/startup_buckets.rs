@@ -28,6 +28,7 @@ mod tests {
             assert!(upper >= ms as f64 * 0.999_999 && upper <= ms as f64 * 1.010_001, "{ms}: {upper}");
         }
         assert_eq!(startup_bucket(0), startup_bucket(1));
-        assert_eq!(startup_bucket(i64::MAX), startup_bucket(LONGEST_MS));
+        assert_eq!(startup_bucket(i64::MAX), startup_bucket(86_400_000), "a day and longer share one");
+        assert!(startup_bucket(85_000_000) < startup_bucket(86_400_000), "less than a day has its own");
     }
 }
