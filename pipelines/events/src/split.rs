@@ -15,7 +15,8 @@ use crate::{ContentType, ContextView, EventView, protobuf};
 /// events; two records of one content type with equal `context` and `location` have equal contexts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split<'a> {
-    content_type: ContentType,
+    /// The format of its parts.
+    pub content_type: ContentType,
     /// The encoded context.
     pub context: &'a [u8],
     /// The encoded location, which replaces a part of the context.

@@ -34,13 +34,40 @@ pub struct LiveCell {
     pub measures: Measures,
 }
 
-impl LiveRecord {
+/// A [`LiveRecord`] to publish, its cells borrowed.
+#[derive(Debug, Serialize)]
+pub(crate) struct LiveRecordRef<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: u32,
+    pub(crate) epoch: u64,
+    pub(crate) is_final: bool,
+    pub(crate) cells: Vec<LiveCellRef<'a>>,
+}
+
+/// A [`LiveCell`] to publish.
+#[derive(Debug, Serialize)]
+pub(crate) struct LiveCellRef<'a> {
+    pub(crate) dimensions: &'a CellDimensions,
+    pub(crate) minute: i64,
+    pub(crate) measures: MeasuresRef<'a>,
+}
+
+/// [`Measures`] to publish.
+#[derive(Debug, Serialize)]
+pub(crate) struct MeasuresRef<'a> {
+    pub(crate) values: &'a [i64],
+    pub(crate) startup_buckets: &'a [(i32, i64)],
+}
+
+impl LiveRecordRef<'_> {
     /// As published.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("plain data can be encoded")
     }
+}
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote; `None` when it is anything else.
+impl LiveRecord {
+    /// Reads what a shard has published; `None` when it is anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         postcard::from_bytes(bytes).ok()
     }

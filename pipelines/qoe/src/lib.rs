@@ -9,6 +9,6 @@ mod outcome;
 mod startup_buckets;
 
 pub use fold::{SessionFold, State};
-pub use minutes::{Measure, Measures, MinuteSink, NoMinutes, Retract, SLOTS_PER_MINUTE};
+pub use minutes::{Measure, Measures, MinuteSink, NoMinutes, Retract, SLOTS_PER_MINUTE, add_bucket};
 pub use outcome::{Outcome, SessionError};
 pub use startup_buckets::{startup_bucket, startup_bucket_upper_ms};

@@ -173,15 +173,7 @@ impl Measures {
 
     /// Adds to a startup bucket.
     pub fn add_bucket(&mut self, bucket: i32, count: i64) {
-        match self.startup_buckets.binary_search_by_key(&bucket, |b| b.0) {
-            Ok(at) => {
-                self.startup_buckets[at].1 += count;
-                if self.startup_buckets[at].1 == 0 {
-                    self.startup_buckets.remove(at);
-                }
-            }
-            Err(at) => self.startup_buckets.insert(at, (bucket, count)),
-        }
+        add_bucket(&mut self.startup_buckets, bucket, count);
     }
 
     /// Adds all of another.
@@ -199,6 +191,19 @@ impl Measures {
     /// Whether it adds nothing.
     pub fn is_zero(&self) -> bool {
         self.startup_buckets.is_empty() && self.values.iter().all(|v| *v == 0)
+    }
+}
+
+/// Adds to a startup bucket of a list that is sorted by bucket and has no zero counts.
+pub fn add_bucket(buckets: &mut Vec<(i32, i64)>, bucket: i32, count: i64) {
+    match buckets.binary_search_by_key(&bucket, |b| b.0) {
+        Ok(at) => {
+            buckets[at].1 += count;
+            if buckets[at].1 == 0 {
+                buckets.remove(at);
+            }
+        }
+        Err(at) => buckets.insert(at, (bucket, count)),
     }
 }
 

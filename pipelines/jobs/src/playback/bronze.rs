@@ -3,25 +3,33 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Array, StringArray, StringViewArray};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use arrow::array::{
+    ArrayRef, BooleanArray, Int32Array, Int32BufferBuilder, Int64Array, NullBufferBuilder, StringArray,
+    StringViewArray, TimestampMicrosecondArray,
+};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;
-use hashbrown::HashMap;
 use marquee_events::{CONTEXT_FIELDS, FlatPayload, PayloadKind, PlayerState as PlayerStateName};
 use marquee_lake::tables;
 
+use super::columns::{Sparse, batch_of, constant_text, dictionary, no_text, numbered_texts};
+use super::contexts::{Contexts, Symbols};
 use super::session::{Context, Incoming};
-use super::{date_of, timestamps};
+use super::{DAY_MS, date_of};
 
 const NO_MEDIA_TIME: i64 = i64::MIN;
 
+/// The session and the instance of a player: fields of the context that every row has.
+const REQUIRED_FIELDS: usize = 2;
+
 /// What all events of a record share.
 #[derive(Debug, Clone)]
-pub(crate) struct RecordMeta {
-    pub(crate) offset: u64,
-    pub(crate) received_at_ms: i64,
-    pub(crate) sent_at_ms: i64,
-    pub(crate) clock_shift_ms: i64,
+struct RecordMeta {
+    offset: u64,
+    received_at_ms: i64,
+    sent_at_ms: i64,
+    clock_shift_ms: i64,
     context: u32,
 }
 
@@ -40,36 +48,6 @@ struct Row {
     is_late: bool,
 }
 
-/// Texts by number; 0 is the empty one.
-#[derive(Debug)]
-struct Symbols {
-    numbers: HashMap<Box<str>, u32>,
-    texts: Vec<Box<str>>,
-    bytes: usize,
-}
-
-impl Default for Symbols {
-    fn default() -> Self {
-        Self { numbers: HashMap::from_iter([("".into(), 0)]), texts: vec!["".into()], bytes: 0 }
-    }
-}
-
-impl Symbols {
-    fn number(&mut self, text: &str) -> u32 {
-        if text.is_empty() {
-            return 0;
-        }
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        let number = self.texts.len() as u32;
-        self.texts.push(text.into());
-        self.numbers.insert(text.into(), number);
-        self.bytes += 2 * text.len() + 64;
-        number
-    }
-}
-
 /// A row read back for a re-fold.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredRow {
@@ -82,7 +60,7 @@ pub(crate) struct StoredRow {
     pub(crate) kind: PayloadKind,
     pub(crate) texts: [String; 3],
     pub(crate) numbers: [u64; 4],
-    pub(crate) context: Arc<Context>,
+    pub(crate) context: Context,
     /// The fold has seen it.
     pub(crate) folded: bool,
 }
@@ -103,14 +81,13 @@ impl StoredRow {
     }
 }
 
-/// The rows of the current epoch.
+/// The rows of the current epoch. Their contexts are numbers of the shard's [`Contexts`].
 #[derive(Debug, Default)]
 pub(crate) struct BronzeRows {
     records: Vec<RecordMeta>,
-    contexts: Vec<[u32; CONTEXT_FIELDS.len()]>,
-    context_numbers: HashMap<[u32; CONTEXT_FIELDS.len()], u32>,
     rows: Vec<Row>,
     ids: String,
+    /// Texts of payloads.
     symbols: Symbols,
 }
 
@@ -123,7 +100,7 @@ impl BronzeRows {
         self.rows.len() * size_of::<Row>()
             + self.records.len() * size_of::<RecordMeta>()
             + self.ids.len()
-            + self.symbols.bytes
+            + self.symbols.size_bytes()
     }
 
     /// Starts a record; its events follow.
@@ -133,18 +110,13 @@ impl BronzeRows {
         received_at_ms: i64,
         sent_at_ms: i64,
         clock_shift_ms: i64,
-        context: &[&marquee_events::Text<'_>; CONTEXT_FIELDS.len()],
+        context: u32,
     ) {
-        let fields = context.map(|field| self.symbols.number(field));
-        let next = self.contexts.len() as u32;
-        let number = *self.context_numbers.entry(fields).or_insert(next);
-        if number == next {
-            self.contexts.push(fields);
-        }
-        self.records.push(RecordMeta { offset, received_at_ms, sent_at_ms, clock_shift_ms, context: number });
+        self.records.push(RecordMeta { offset, received_at_ms, sent_at_ms, clock_shift_ms, context });
     }
 
     /// Adds an event of the last record; its row number.
+    #[inline]
     pub(crate) fn push(&mut self, index: u32, event: &Incoming<'_>, raw_time_ms: i64, is_late: bool) -> u32 {
         let id_start = self.ids.len() as u32;
         self.ids.push_str(event.event_id);
@@ -165,27 +137,31 @@ impl BronzeRows {
         self.rows.len() as u32 - 1
     }
 
+    /// Forgets the rows and keeps the room.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        self.records.clear();
+        self.rows.clear();
+        self.ids.clear();
+        self.symbols = Symbols::default();
     }
 
-    fn text_of(&self, row: &Row, field: usize) -> &str {
-        &self.symbols.texts[self.contexts[self.records[row.record as usize].context as usize][field] as usize]
+    fn record(&self, row: &Row) -> &RecordMeta {
+        &self.records[row.record as usize]
     }
 
     fn event_id(&self, row: &Row) -> &str {
         &self.ids[row.id_start as usize..][..usize::from(row.id_length)]
     }
 
-    /// The rows of the sessions for which `wanted(session_id, player_instance)` gives the first row that was not
-    /// folded, by session; rows past the horizon left out.
-    pub(crate) fn rows_of(&self, wanted: impl Fn(&str, &str) -> Option<u32>) -> Vec<((&str, &str), StoredRow)> {
+    /// The rows of the sessions for which `wanted` gives the first row that was not folded, with the sessions' keys; rows
+    /// past the horizon left out.
+    pub(crate) fn rows_of(&self, contexts: &Contexts, wanted: impl Fn(u128) -> Option<u32>) -> Vec<(u128, StoredRow)> {
         let mut found = Vec::new();
         for (number, row) in self.rows.iter().enumerate() {
-            let key = (self.text_of(row, 0), self.text_of(row, 1));
-            let Some(first_not_folded) = wanted(key.0, key.1).filter(|_| !row.is_late) else { continue };
-            let record = &self.records[row.record as usize];
-            let context = self.contexts[record.context as usize].map(|n| self.symbols.texts[n as usize].to_string());
+            let record = self.record(row);
+            let key = contexts.session(record.context);
+            let Some(first_not_folded) = wanted(key).filter(|_| !row.is_late) else { continue };
+            let context = (0..CONTEXT_FIELDS.len()).map(|index| contexts.text(record.context, index).to_owned());
             found.push((
                 key,
                 StoredRow {
@@ -196,9 +172,9 @@ impl BronzeRows {
                     time_ms: row.raw_time_ms + record.clock_shift_ms,
                     media_time_ms: Some(row.media_time_ms).filter(|ms| *ms != NO_MEDIA_TIME),
                     kind: row.kind,
-                    texts: row.texts.map(|n| self.symbols.texts[n as usize].to_string()),
+                    texts: row.texts.map(|n| self.symbols.text(n).to_owned()),
                     numbers: row.numbers,
-                    context: Arc::new(Context(context.to_vec())),
+                    context: Context(context.collect()),
                     folded: (number as u32) < first_not_folded,
                 },
             ));
@@ -207,151 +183,294 @@ impl BronzeRows {
     }
 
     /// The rows as a batch, sorted by (session, instance, sequence). Texts are dictionaries.
-    pub(crate) fn batch(&self, topic: &str, partition: u32) -> RecordBatch {
-        use PayloadKind::{
-            AdStart, Error, Heartbeat, PlayRequested, PlaybackRate, PlayerState, Rendition, SessionEnd, Viewport,
-        };
-        let order = self.sorted();
-        let rows = || order.iter().map(|row| &self.rows[*row as usize]);
-        let record = |row: &Row| &self.records[row.record as usize];
-        let values: ArrayRef = Arc::new(StringArray::from_iter_values(self.symbols.texts.iter()));
-        let dictionary =
-            |keys: Int32Array| -> ArrayRef { Arc::new(DictionaryArray::<Int32Type>::new(keys, values.clone())) };
-        let known = |number: u32| (number > 0).then_some(number as i32);
-        let text = |index: usize, kinds: &[PayloadKind]| -> ArrayRef {
-            dictionary(rows().map(|r| known(r.texts[index]).filter(|_| kinds.contains(&r.kind))).collect())
-        };
-        // The number of a row's kind that goes into a column: (kind, place), as `FlatPayload` has them.
-        let number_of = |row: &Row, places: &[(PayloadKind, usize)]| {
-            places.iter().find(|(kind, _)| *kind == row.kind).map(|(_, index)| row.numbers[*index])
-        };
-        let number = |places: &[(PayloadKind, usize)]| -> ArrayRef {
-            Arc::new(rows().map(|r| number_of(r, places).map(|n| n as i64)).collect::<Int64Array>())
-        };
-        let small = |places: &[(PayloadKind, usize)]| -> ArrayRef {
-            Arc::new(rows().map(|r| number_of(r, places).map(|n| n as i32)).collect::<Int32Array>())
-        };
-        let flag = |places: &[(PayloadKind, usize)]| -> ArrayRef {
-            Arc::new(rows().map(|r| number_of(r, places).map(|n| n != 0)).collect::<BooleanArray>())
-        };
-        let ints =
-            |value: &dyn Fn(&Row) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(rows().map(value))) };
-        let context = |field: usize, required: bool| -> ArrayRef {
-            let key = |r: &Row| {
-                let number = self.contexts[record(r).context as usize][field];
-                if required { Some(number as i32) } else { known(number) }
-            };
-            dictionary(rows().map(key).collect())
-        };
-        let mut columns: Vec<ArrayRef> = vec![
-            constant_texts(rows().map(|r| record(r).received_at_ms.div_euclid(DAY_MS)), |day| date_of(day * DAY_MS)),
-            constant_texts(rows().map(|_| 0), |_| topic.to_owned()),
-            Arc::new(Int32Array::from_iter_values(rows().map(|_| partition as i32))),
-            ints(&|r| record(r).offset as i64),
-            Arc::new(Int32Array::from_iter_values(rows().map(|r| r.index as i32))),
-            context(0, true),
-            context(1, true),
-            ints(&|r| r.sequence as i64),
-            Arc::new(rows().map(|r| Some(self.event_id(r)).filter(|id| !id.is_empty())).collect::<StringViewArray>()),
-            constant_texts(rows().map(|r| r.kind as i64), |kind| {
-                PayloadKind::from_number(kind as u32).map(PayloadKind::name).unwrap_or_default().to_owned()
-            }),
-            timestamps(rows().map(|r| Some(r.raw_time_ms + record(r).clock_shift_ms))),
-            ints(&|r| r.raw_time_ms),
-            ints(&|r| record(r).clock_shift_ms),
-            timestamps(rows().map(|r| Some(record(r).received_at_ms))),
-            Arc::new(rows().map(|r| Some(record(r).sent_at_ms).filter(|ms| *ms != 0)).collect::<Int64Array>()),
-            Arc::new(rows().map(|r| Some(r.is_late)).collect::<BooleanArray>()),
-            Arc::new(rows().map(|r| Some(r.media_time_ms).filter(|ms| *ms != NO_MEDIA_TIME)).collect::<Int64Array>()),
-            text(0, &[Rendition]),
-            number(&[(Rendition, 0), (Heartbeat, 3), (PlayerState, 0)]),
-            small(&[(Rendition, 1), (Viewport, 1)]),
-            small(&[(Rendition, 2), (Viewport, 2)]),
-            text(1, &[Rendition]),
-            text(2, &[Rendition]),
-            number(&[(Heartbeat, 0), (PlayerState, 1)]),
-            number(&[(Heartbeat, 1)]),
-            number(&[(Heartbeat, 2)]),
-            text(0, &[AdStart, Error, SessionEnd, PlayerState]),
-            flag(&[(Error, 0)]),
-            flag(&[(Error, 1)]),
-        ];
-        columns.extend((2..CONTEXT_FIELDS.len()).map(|field| context(field, false)));
-        columns.extend([
-            flag(&[(PlayRequested, 0)]),
-            small(&[(PlaybackRate, 0)]),
-            constant_texts(rows().map(|r| number_of(r, &[(PlayerState, 2)]).map_or(-1, |n| n as i64)), |state| {
-                PlayerStateName::ALL[state as usize - 1].name().to_owned()
-            }),
-        ]);
-        let spec = tables::EVENTS.columns;
-        let fields: Vec<Field> = spec
-            .iter()
-            .zip(&columns)
-            .map(|(column, array)| Field::new(column.name, array.data_type().clone(), column.nullable))
-            .collect();
-        debug_assert!(spec.iter().zip(&columns).all(|(c, a)| same_kind(&c.data_type(), a.data_type())));
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("the columns are those of the spec")
+    pub(crate) fn batch(&self, contexts: &Contexts, topic: &str, partition: u32) -> RecordBatch {
+        let order = self.sorted(contexts);
+        let mut columns = RowColumns::with_capacity(order.len());
+        for (at, number) in order.iter().enumerate() {
+            let row = &self.rows[*number as usize];
+            columns.push(at, row, self.record(row));
+        }
+        let ids = order.iter().map(|row| Some(self.event_id(&self.rows[*row as usize])).filter(|id| !id.is_empty()));
+        columns.finish(self, contexts, topic, partition, ids.collect())
     }
 
     /// Row numbers by (session, instance, sequence, arrival). Sessions are ranked once, not compared row by row.
-    fn sorted(&self) -> Vec<u32> {
-        let mut by_text: Vec<u32> = (0..self.contexts.len() as u32).collect();
-        let key = |context: u32| {
-            let fields = &self.contexts[context as usize];
-            (&self.symbols.texts[fields[0] as usize], &self.symbols.texts[fields[1] as usize])
-        };
-        by_text.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
-        let mut rank_of = vec![0_u64; self.contexts.len()];
-        let mut rank = 0;
-        for (at, context) in by_text.iter().enumerate() {
-            if at > 0 && key(by_text[at - 1]) != key(*context) {
-                rank += 1;
+    fn sorted(&self, contexts: &Contexts) -> Vec<u32> {
+        let mut used = vec![false; contexts.len()];
+        let mut by_ids: Vec<(u64, u32)> = Vec::new();
+        for record in &self.records {
+            if !std::mem::replace(&mut used[record.context as usize], true) {
+                by_ids.push((first_bytes(contexts.text(record.context, 0)), record.context));
             }
-            rank_of[*context as usize] = rank;
         }
-        let mut order: Vec<(u64, u64, u32)> = self
-            .rows
-            .iter()
-            .enumerate()
-            .map(|(number, row)| {
-                let context = self.records[row.record as usize].context;
-                (rank_of[context as usize], row.sequence, number as u32)
-            })
-            .collect();
-        order.sort_unstable();
-        order.into_iter().map(|(_, _, number)| number).collect()
+        // Most ids differ in their first bytes: few texts have to be compared.
+        by_ids.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| contexts.ids(a.1).cmp(&contexts.ids(b.1))));
+        let mut rank_of = vec![0_u32; contexts.len()];
+        let mut rank = 0;
+        for pair in by_ids.windows(2) {
+            rank += u32::from(contexts.session(pair[0].1) != contexts.session(pair[1].1));
+            rank_of[pair[1].1 as usize] = rank;
+        }
+        self.by_rank(&rank_of, rank as usize + 1)
+    }
+
+    /// Row numbers by (rank of the context, sequence, arrival): counted into place, then each session's own put in order,
+    /// which they mostly are.
+    fn by_rank(&self, rank_of: &[u32], ranks: usize) -> Vec<u32> {
+        let rank = |row: &Row| rank_of[self.record(row).context as usize] as usize;
+        let mut ends = vec![0_u32; ranks + 1];
+        self.rows.iter().for_each(|row| ends[rank(row) + 1] += 1);
+        for at in 1..ends.len() {
+            ends[at] += ends[at - 1];
+        }
+        let starts = ends.clone();
+        let mut order = vec![0_u32; self.rows.len()];
+        for (number, row) in (0..).zip(&self.rows) {
+            let place = &mut ends[rank(row)];
+            order[*place as usize] = number;
+            *place += 1;
+        }
+        let sequence = |number: &u32| self.rows[*number as usize].sequence;
+        for range in starts.windows(2) {
+            let session = &mut order[range[0] as usize..range[1] as usize];
+            if !session.is_sorted_by_key(sequence) {
+                session.sort_by_key(sequence); // stable: equal sequences stay in the order of arrival
+            }
+        }
+        order
     }
 }
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-
-/// A dictionary column of few distinct values, each made once; negative keys are NULL.
-fn constant_texts(keys: impl Iterator<Item = i64>, text: impl Fn(i64) -> String) -> ArrayRef {
-    let mut seen: Vec<i64> = Vec::new();
-    let mut last = 0;
-    let numbers: Int32Array = keys
-        .map(|key| {
-            if key < 0 {
-                return None;
-            }
-            if seen.get(last) != Some(&key) {
-                last = seen.iter().position(|k| *k == key).unwrap_or_else(|| {
-                    seen.push(key);
-                    seen.len() - 1
-                });
-            }
-            Some(last as i32)
-        })
-        .collect();
-    let values = StringArray::from_iter_values(seen.into_iter().map(text));
-    Arc::new(DictionaryArray::<Int32Type>::new(numbers, Arc::new(values)))
+/// The first eight bytes of a text as a number, in the order of texts.
+fn first_bytes(text: &str) -> u64 {
+    let mut bytes = [0; 8];
+    let length = text.len().min(8);
+    bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
+    u64::from_be_bytes(bytes)
 }
 
-fn same_kind(spec: &DataType, array: &DataType) -> bool {
-    match array {
-        DataType::Dictionary(_, values) => spec == values.as_ref(),
-        DataType::Utf8View => *spec == DataType::Utf8,
-        other => spec == other,
+/// The columns of sorted rows, filled in one pass over the rows.
+#[derive(Debug, Default)]
+struct RowColumns {
+    offset: Vec<i64>,
+    index: Vec<i32>,
+    sequence: Vec<i64>,
+    kind: Vec<PayloadKind>,
+    time_us: Vec<i64>,
+    raw_time_ms: Vec<i64>,
+    shift_ms: Vec<i64>,
+    received_at_us: Vec<i64>,
+    sent_at_ms: Sparse<i64>,
+    is_late: Vec<bool>,
+    media_time_ms: Sparse<i64>,
+    representation: Sparse<i32>,
+    bitrate: Sparse<i64>,
+    width: Sparse<i32>,
+    height: Sparse<i32>,
+    rendition_codec: Sparse<i32>,
+    rendition_cdn: Sparse<i32>,
+    buffer: Sparse<i64>,
+    throughput: Sparse<i64>,
+    dropped_frames: Sparse<i64>,
+    detail: Sparse<i32>,
+    fatal: Sparse<bool>,
+    business: Sparse<bool>,
+    autoplay: Sparse<bool>,
+    rate: Sparse<i32>,
+    player_state: Sparse<i64>,
+    /// Runs of rows with one context: (context, rows).
+    contexts: Vec<(u32, usize)>,
+}
+
+impl RowColumns {
+    fn with_capacity(rows: usize) -> Self {
+        Self {
+            offset: Vec::with_capacity(rows),
+            index: Vec::with_capacity(rows),
+            sequence: Vec::with_capacity(rows),
+            kind: Vec::with_capacity(rows),
+            time_us: Vec::with_capacity(rows),
+            raw_time_ms: Vec::with_capacity(rows),
+            shift_ms: Vec::with_capacity(rows),
+            received_at_us: Vec::with_capacity(rows),
+            is_late: Vec::with_capacity(rows),
+            ..Self::default()
+        }
     }
+
+    #[inline]
+    fn push(&mut self, at: usize, row: &Row, record: &RecordMeta) {
+        match self.contexts.last_mut() {
+            Some((context, rows)) if *context == record.context => *rows += 1,
+            _ => self.contexts.push((record.context, 1)),
+        }
+        self.offset.push(record.offset as i64);
+        self.index.push(row.index as i32);
+        self.sequence.push(row.sequence as i64);
+        self.kind.push(row.kind);
+        self.time_us.push((row.raw_time_ms + record.clock_shift_ms).saturating_mul(1000));
+        self.raw_time_ms.push(row.raw_time_ms);
+        self.shift_ms.push(record.clock_shift_ms);
+        self.received_at_us.push(record.received_at_ms.saturating_mul(1000));
+        self.is_late.push(row.is_late);
+        if record.sent_at_ms != 0 {
+            self.sent_at_ms.set(at, record.sent_at_ms);
+        }
+        if row.media_time_ms != NO_MEDIA_TIME {
+            self.media_time_ms.set(at, row.media_time_ms);
+        }
+        self.push_payload(at, row);
+    }
+
+    /// Which place of [`FlatPayload`] goes into which column.
+    fn push_payload(&mut self, at: usize, row: &Row) {
+        let text = |column: &mut Sparse<i32>, index: usize| {
+            if row.texts[index] != 0 {
+                column.set(at, row.texts[index] as i32);
+            }
+        };
+        let [first, second, third, fourth] = row.numbers;
+        match row.kind {
+            PayloadKind::Heartbeat => {
+                self.buffer.set(at, first as i64);
+                self.throughput.set(at, second as i64);
+                self.dropped_frames.set(at, third as i64);
+                self.bitrate.set(at, fourth as i64);
+            }
+            PayloadKind::Rendition => {
+                text(&mut self.representation, 0);
+                text(&mut self.rendition_codec, 1);
+                text(&mut self.rendition_cdn, 2);
+                self.bitrate.set(at, first as i64);
+                self.width.set(at, second as i32);
+                self.height.set(at, third as i32);
+            }
+            PayloadKind::Viewport => {
+                self.width.set(at, second as i32);
+                self.height.set(at, third as i32);
+            }
+            PayloadKind::PlayerState => {
+                text(&mut self.detail, 0);
+                self.bitrate.set(at, first as i64);
+                self.buffer.set(at, second as i64);
+                self.player_state.set(at, third as i64);
+            }
+            PayloadKind::Error => {
+                text(&mut self.detail, 0);
+                self.fatal.set(at, first != 0);
+                self.business.set(at, second != 0);
+            }
+            PayloadKind::AdStart | PayloadKind::SessionEnd => text(&mut self.detail, 0),
+            PayloadKind::PlayRequested => self.autoplay.set(at, first != 0),
+            PayloadKind::PlaybackRate => self.rate.set(at, first as i32),
+            _ => {}
+        }
+    }
+
+    fn finish(
+        self,
+        bronze: &BronzeRows,
+        contexts: &Contexts,
+        topic: &str,
+        partition: u32,
+        ids: StringViewArray,
+    ) -> RecordBatch {
+        let rows = self.offset.len();
+        let timestamps =
+            |us: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(us).with_timezone("UTC")) };
+        let texts = Arc::new(StringArray::from_iter_values(bronze.symbols.iter()));
+        let days = self.received_at_us.iter().map(|us| us.div_euclid(1000 * DAY_MS));
+        let mut scratch = Vec::new();
+        let mut context = |field: usize| context_column(contexts, &self.contexts, field, rows, &mut scratch);
+        let mut columns: Vec<ArrayRef> = vec![
+            numbered_texts(days, |day| date_of(day * DAY_MS)),
+            constant_text(rows, topic),
+            Arc::new(Int32Array::from_value(partition as i32, rows)),
+            Arc::new(Int64Array::from(self.offset)),
+            Arc::new(Int32Array::from(self.index)),
+            context(0),
+            context(1),
+            Arc::new(Int64Array::from(self.sequence)),
+            Arc::new(ids),
+            numbered_texts(self.kind.iter().map(|kind| *kind as i64), |kind| {
+                PayloadKind::from_number(kind as u32).map(PayloadKind::name).unwrap_or_default().to_owned()
+            }),
+            timestamps(self.time_us),
+            Arc::new(Int64Array::from(self.raw_time_ms)),
+            Arc::new(Int64Array::from(self.shift_ms)),
+            timestamps(self.received_at_us),
+            self.sent_at_ms.numbers::<Int64Type>(rows),
+            Arc::new(BooleanArray::from(self.is_late)),
+            self.media_time_ms.numbers::<Int64Type>(rows),
+            self.representation.texts(rows, &texts),
+            self.bitrate.numbers::<Int64Type>(rows),
+            self.width.numbers::<Int32Type>(rows),
+            self.height.numbers::<Int32Type>(rows),
+            self.rendition_codec.texts(rows, &texts),
+            self.rendition_cdn.texts(rows, &texts),
+            self.buffer.numbers::<Int64Type>(rows),
+            self.throughput.numbers::<Int64Type>(rows),
+            self.dropped_frames.numbers::<Int64Type>(rows),
+            self.detail.texts(rows, &texts),
+            self.fatal.flags(rows),
+            self.business.flags(rows),
+        ];
+        columns.extend((REQUIRED_FIELDS..CONTEXT_FIELDS.len()).map(context));
+        columns.extend([
+            self.autoplay.flags(rows),
+            self.rate.numbers::<Int32Type>(rows),
+            self.player_state.states(rows),
+        ]);
+        batch_of(&tables::EVENTS, columns)
+    }
+}
+
+impl Sparse<i64> {
+    /// The names of player states by their numbers.
+    fn states(&self, rows: usize) -> ArrayRef {
+        if self.is_empty() {
+            return no_text(rows);
+        }
+        let names = PlayerStateName::ALL.map(PlayerStateName::name);
+        let numbers = Sparse::<i32>::from_numbers(self, |number| number as i32 - 1);
+        numbers.texts(rows, &Arc::new(StringArray::from_iter_values(names)))
+    }
+}
+
+/// A field of the context of each row: its distinct texts and, run by run, their numbers.
+fn context_column(
+    contexts: &Contexts,
+    runs: &[(u32, usize)],
+    field: usize,
+    rows: usize,
+    scratch: &mut Vec<u32>,
+) -> ArrayRef {
+    const UNSEEN: u32 = u32::MAX;
+    let is_required = field < REQUIRED_FIELDS;
+    scratch.resize(contexts.symbols().len(), UNSEEN);
+    let mut seen: Vec<u32> = Vec::new();
+    let mut keys = Int32BufferBuilder::new(rows);
+    let mut known = NullBufferBuilder::new(rows);
+    for (context, length) in runs {
+        let symbol = contexts.fields(*context)[field];
+        if symbol == 0 && !is_required {
+            keys.append_n(*length, 0);
+            known.append_n_nulls(*length);
+            continue;
+        }
+        let key = &mut scratch[symbol as usize];
+        if *key == UNSEEN {
+            *key = seen.len() as u32;
+            seen.push(symbol);
+        }
+        keys.append_n(*length, *key as i32);
+        known.append_n_non_nulls(*length);
+    }
+    if seen.is_empty() {
+        return no_text(rows);
+    }
+    seen.iter().for_each(|symbol| scratch[*symbol as usize] = UNSEEN);
+    let values = StringArray::from_iter_values(seen.iter().map(|symbol| contexts.symbols().text(*symbol)));
+    let keys = ScalarBuffer::new(keys.finish(), 0, rows);
+    dictionary(Int32Array::new(keys, known.finish()), values)
 }

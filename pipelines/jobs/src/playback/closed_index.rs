@@ -8,6 +8,8 @@ use marquee_stream::{ShardIo, StreamError};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::epochs::Epochs;
+
 /// Closed sessions stay in memory for this long after their last event (ms of event time).
 const IN_MEMORY_MS: i64 = 2 * 60 * 60 * 1000;
 
@@ -33,7 +35,7 @@ pub(crate) struct ClosedSession {
     pub(crate) last_time_ms: i64,
     pub(crate) clock_shift_ms: i64,
     pub(crate) late_events: u64,
-    pub(crate) bronze_epochs: Vec<u64>,
+    pub(crate) bronze_epochs: Epochs,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -106,7 +108,7 @@ impl ClosedIndex {
         };
         let old: BTreeMap<u128, ClosedSession> = self.recent.extract_if(|_, session| is_old(session)).collect();
         let newest_ms = old.values().map(|session| session.last_time_ms).max()?;
-        let oldest_epoch = old.values().filter_map(|session| session.bronze_epochs.first().copied()).min();
+        let oldest_epoch = old.values().filter_map(|session| session.bronze_epochs.first()).min();
         let bytes = postcard::to_stdvec(&old).expect("plain data can be encoded");
         // Named by its contents: a fenced writer that comes late cannot replace the winner's.
         let name = format!("{epoch:012}-{:016x}", xxh3_64(&bytes));
@@ -121,7 +123,7 @@ impl ClosedIndex {
 
     /// The first epoch that holds rows of a session of the index.
     pub(crate) fn oldest_epoch(&self) -> Option<u64> {
-        let recent = self.recent.values().filter_map(|session| session.bronze_epochs.first().copied());
+        let recent = self.recent.values().filter_map(|session| session.bronze_epochs.first());
         recent.chain(self.segments.iter().map(|segment| segment.oldest_epoch)).min()
     }
 
@@ -168,13 +170,17 @@ mod tests {
     #[test]
     fn old_sessions_move_out_and_are_forgotten_in_the_end() {
         let mut index = ClosedIndex::default();
-        let session = |last_time_ms| ClosedSession {
-            revision: 1,
-            next_sequence: 2,
-            last_time_ms,
-            clock_shift_ms: 0,
-            late_events: 0,
-            bronze_epochs: vec![1],
+        let session = |last_time_ms| {
+            let mut bronze_epochs = Epochs::default();
+            bronze_epochs.push(1);
+            ClosedSession {
+                revision: 1,
+                next_sequence: 2,
+                last_time_ms,
+                clock_shift_ms: 0,
+                late_events: 0,
+                bronze_epochs,
+            }
         };
         index.insert(7, session(0));
         index.insert(8, session(SEGMENT_SPAN_MS + 2));

@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// No cube has more dimensions.
+pub(crate) const MAX_DIMENSIONS: usize = 5;
+
 /// A choice of dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Cube {
@@ -104,7 +107,7 @@ mod tests {
         let dimensions = dimension_names();
         assert_eq!(columns[first..first + DIMENSIONS.len()], dimensions);
         for cube in Cube::ALL {
-            assert!(cube.dimensions().len() <= 5, "{cube:?}");
+            assert!(cube.dimensions().len() <= MAX_DIMENSIONS, "{cube:?}");
             assert!(cube.dimensions().iter().all(|d| dimensions.contains(d)), "{cube:?}");
         }
         for dimension in dimensions {

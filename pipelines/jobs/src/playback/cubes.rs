@@ -1,20 +1,25 @@
 //! The minute deltas of an epoch, by cell of each cube (`cube_list.rs`).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, ListArray, StringArray};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, ListArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use marquee_events::CONTEXT_FIELDS;
 use marquee_lake::tables;
-use marquee_qoe::{Measure, Measures, MinuteSink};
+use marquee_qoe::{Measure, MinuteSink, add_bucket};
 use serde::{Deserialize, Serialize};
 
-use super::cube_list::{Cube, DIMENSIONS};
+use super::columns::{TextColumn, batch_of, constant_text, numbered_texts};
+use super::contexts::Contexts;
+use super::cube_list::{Cube, DIMENSIONS, MAX_DIMENSIONS};
 use super::known_values::KnownValues;
 use super::session::Session;
-use super::{date_of, timestamps};
+use super::{DAY_MS, date_of, timestamps};
+use crate::live::{LiveCellRef, MeasuresRef};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -52,13 +57,21 @@ pub(crate) struct Cells {
     generation: u64,
 }
 
+/// What tells one cell from another without looking at texts: day of the session's start, cube, numbers of its texts.
+type CellKey = (i64, Cube, [u32; MAX_DIMENSIONS]);
+
 /// The deltas of the current epoch.
 #[derive(Debug)]
 pub(crate) struct Cubes {
     cells: Vec<CellDimensions>,
     ids: HashMap<CellDimensions, u32>,
+    /// Ids found before. The numbers of texts are those of the shard's contexts.
+    known_cells: HashMap<CellKey, u32>,
     slots: HashMap<(u32, i64), u32>,
-    measures: Vec<Measures>,
+    /// [`Measure::COUNT`] for each slot.
+    values: Vec<i64>,
+    /// The startup buckets of each slot.
+    buckets: Vec<Vec<(i32, i64)>>,
     pub(crate) known_values: KnownValues,
     pub(crate) changed: bool,
     /// What a sink adds up before the cells get it; all zero between sinks.
@@ -66,13 +79,24 @@ pub(crate) struct Cubes {
     generation: u64,
 }
 
+/// The delta of one minute of one cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Delta {
+    pub(crate) minute: i64,
+    cube: Cube,
+    cell: u32,
+    slot: u32,
+}
+
 impl Default for Cubes {
     fn default() -> Self {
         Self {
             cells: Vec::new(),
             ids: HashMap::new(),
+            known_cells: HashMap::new(),
             slots: HashMap::new(),
-            measures: Vec::new(),
+            values: Vec::new(),
+            buckets: Vec::new(),
             known_values: KnownValues::default(),
             changed: false,
             sums: [0; Measure::COUNT],
@@ -81,66 +105,128 @@ impl Default for Cubes {
     }
 }
 
+/// The places of each cube's dimensions among the context's fields.
+static DIMENSION_FIELDS: LazyLock<[Vec<usize>; Cube::ALL.len()]> = LazyLock::new(|| {
+    Cube::ALL.map(|cube| {
+        let field = |name: &&str| CONTEXT_FIELDS.iter().position(|field| field == name);
+        cube.dimensions().iter().map(|name| field(name).expect("a dimension is a field of the context")).collect()
+    })
+});
+
 impl Cubes {
-    /// The cells of a session that began at `started_at_ms`; `dimension` gives the value of a context field.
-    pub(crate) fn cells<'a>(&mut self, started_at_ms: i64, dimension: impl Fn(&str) -> &'a str) -> Cells {
-        let ids = Cube::ALL.map(|cube| {
-            let place = |name: &&str| self.known_values.place(started_at_ms, name, dimension(name)).to_owned();
-            let cell = CellDimensions { cube, values: cube.dimensions().iter().map(place).collect() };
-            if let Some(id) = self.ids.get(&cell) {
-                return *id;
-            }
-            let id = self.cells.len() as u32;
-            self.cells.push(cell.clone());
-            self.ids.insert(cell, id);
-            id
-        });
+    /// The cells of a session that began at `started_at_ms` in this context.
+    pub(crate) fn cells(&mut self, started_at_ms: i64, contexts: &Contexts, context: u32) -> Cells {
+        let fields = contexts.fields(context);
+        let mut ids = [0; Cube::ALL.len()];
+        for ((id, cube), indexes) in ids.iter_mut().zip(Cube::ALL).zip(DIMENSION_FIELDS.iter()) {
+            let mut symbols = [0; MAX_DIMENSIONS];
+            symbols.iter_mut().zip(indexes).for_each(|(symbol, index)| *symbol = fields[*index]);
+            let key = (started_at_ms.div_euclid(DAY_MS), cube, symbols);
+            *id = match self.known_cells.get(&key) {
+                Some(id) => *id,
+                None => {
+                    let place = |(name, index): (&&str, &usize)| {
+                        self.known_values.place(started_at_ms, name, contexts.text(context, *index)).to_owned()
+                    };
+                    let values = cube.dimensions().iter().zip(indexes).map(place).collect();
+                    let id = self.id(CellDimensions { cube, values });
+                    self.known_cells.insert(key, id);
+                    id
+                }
+            };
+        }
         Cells { ids, ..Cells::default() }
     }
 
+    fn id(&mut self, cell: CellDimensions) -> u32 {
+        let next = self.cells.len() as u32;
+        match self.ids.entry(cell) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                self.cells.push(place.key().clone());
+                *place.insert(next)
+            }
+        }
+    }
+
+    /// The contexts have numbered their texts anew.
+    pub(crate) fn forget_symbols(&mut self) {
+        self.known_cells.clear();
+    }
+
     /// Takes what a session adds; [`CellSink::finish`] hands it to its cells.
-    pub(crate) fn sink(&mut self, cells: Cells) -> CellSink<'_> {
+    pub(crate) fn sink(&mut self, cells: Option<Cells>) -> CellSink<'_> {
         self.changed = true;
-        CellSink { cubes: self, cells, minute: cells.minute, touched: 0 }
+        let minute = cells.unwrap_or_default().minute;
+        CellSink { cubes: self, cells, minute, touched: 0 }
     }
 
     fn slot(&mut self, id: u32, minute: i64) -> u32 {
-        let next = self.measures.len() as u32;
+        let next = self.buckets.len() as u32;
         let slot = *self.slots.entry((id, minute)).or_insert(next);
         if slot == next {
-            self.measures.push(Measures::default());
+            self.values.resize(self.values.len() + Measure::COUNT, 0);
+            self.buckets.push(Vec::new());
         }
         slot
     }
 
     /// Bytes of rows that wait, about.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.measures.len() * (Measure::COUNT * 8 + 64)
+        self.buckets.len() * (Measure::COUNT * 8 + 64)
     }
 
-    /// The deltas that are not zero, in a fixed order.
-    pub(crate) fn deltas(&self) -> Vec<(&CellDimensions, i64, &Measures)> {
-        let mut deltas: Vec<_> = self
-            .slots
-            .iter()
-            .map(|((id, minute), slot)| (&self.cells[*id as usize], *minute, &self.measures[*slot as usize]))
-            .filter(|(_, _, measures)| !measures.is_zero())
-            .collect();
-        deltas.sort_by_key(|(cell, minute, _)| (*minute, *cell));
+    fn slot_values(&self, slot: u32) -> &[i64] {
+        &self.values[slot as usize * Measure::COUNT..][..Measure::COUNT]
+    }
+
+    /// The deltas that are not zero, in the order of their minutes and cubes.
+    pub(crate) fn deltas(&self) -> Vec<Delta> {
+        let is_zero = |slot: u32| {
+            self.buckets[slot as usize].is_empty() && self.slot_values(slot).iter().all(|value| *value == 0)
+        };
+        let delta = |((cell, minute), slot): (&(u32, i64), &u32)| {
+            (!is_zero(*slot)).then(|| Delta {
+                minute: *minute,
+                cube: self.cells[*cell as usize].cube,
+                cell: *cell,
+                slot: *slot,
+            })
+        };
+        let mut deltas: Vec<Delta> = self.slots.iter().filter_map(delta).collect();
+        deltas.sort_unstable();
         deltas
+    }
+
+    /// The cell, the minute and what it adds, as the live view has them.
+    pub(crate) fn live_cell(&self, delta: &Delta) -> LiveCellRef<'_> {
+        LiveCellRef {
+            dimensions: &self.cells[delta.cell as usize],
+            minute: delta.minute,
+            measures: MeasuresRef {
+                values: self.slot_values(delta.slot),
+                startup_buckets: &self.buckets[delta.slot as usize],
+            },
+        }
     }
 
     /// Starts the next epoch. Cells keep their numbers, because sessions refer to them, until the sessions that are gone
     /// have left too many: then all are dropped, and `sessions`, which must be all there are, number theirs anew.
-    pub(crate) fn clear<'a>(&mut self, sessions: impl ExactSizeIterator<Item = &'a mut Session>) {
+    pub(crate) fn clear<'a>(&mut self, contexts: &Contexts, sessions: impl ExactSizeIterator<Item = &'a mut Session>) {
         self.slots.clear();
-        self.measures.clear();
+        self.values.clear();
+        self.buckets.clear();
         self.changed = false;
         self.generation += 1;
-        if self.cells.len() > MIN_KEPT_CELLS.max(KEPT_CELLS_FACTOR * Cube::ALL.len() * sessions.len()) {
+        let kept = MIN_KEPT_CELLS.max(KEPT_CELLS_FACTOR * Cube::ALL.len() * sessions.len());
+        if self.known_cells.len() > kept {
+            self.known_cells.clear();
+        }
+        if self.cells.len() > kept {
             self.cells = Vec::new();
             self.ids = HashMap::new();
-            sessions.for_each(|session| session.number_cells(self));
+            self.known_cells = HashMap::new();
+            sessions.for_each(|session| session.number_cells(contexts, self));
         }
     }
 
@@ -151,48 +237,69 @@ impl Cubes {
     }
 
     /// The rows of table `qoe_minutes`.
-    pub(crate) fn rows(&self, topic: &str, partition: u32, epoch: u64) -> RecordBatch {
-        let deltas = self.deltas();
-        let text = |value: &dyn Fn(&CellDimensions) -> Option<String>| -> ArrayRef {
-            Arc::new(deltas.iter().map(|(cell, _, _)| value(cell)).collect::<StringArray>())
-        };
-        let minutes_ms = || deltas.iter().map(|(_, minute, _)| minute * MINUTE_MS);
+    pub(crate) fn rows(&self, deltas: &[Delta], topic: &str, partition: u32, epoch: u64) -> RecordBatch {
+        let rows = deltas.len();
+        let minutes_ms = || deltas.iter().map(|delta| delta.minute * MINUTE_MS);
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(minutes_ms().map(date_of))),
-            Arc::new(StringArray::from_iter_values(deltas.iter().map(|_| topic))),
-            Arc::new(Int32Array::from_iter_values(deltas.iter().map(|_| partition as i32))),
-            Arc::new(Int64Array::from_iter_values(deltas.iter().map(|_| epoch as i64))),
+            numbered_texts(minutes_ms().map(|ms| ms.div_euclid(DAY_MS)), |day| date_of(day * DAY_MS)),
+            constant_text(rows, topic),
+            Arc::new(Int32Array::from_value(partition as i32, rows)),
+            Arc::new(Int64Array::from_value(epoch as i64, rows)),
             timestamps(minutes_ms().map(Some)),
-            text(&|cell| Some(cell.cube.name().to_owned())),
+            numbered_texts(deltas.iter().map(|delta| delta.cube as i64), |cube| {
+                Cube::ALL[cube as usize].name().to_owned()
+            }),
         ];
-        for (dimension, _) in DIMENSIONS {
-            columns.push(text(&|cell| cell.value(dimension).map(str::to_owned)));
-        }
-        for index in 0..Measure::COUNT {
-            let values = deltas.iter().map(|(_, _, m)| m.values.get(index).copied().unwrap_or_default());
-            columns.push(Arc::new(Int64Array::from_iter_values(values)));
-        }
-        columns.push(int_lists(deltas.iter().map(|(_, _, measures)| {
-            measures.startup_buckets.iter().flat_map(|(bucket, count)| [i64::from(*bucket), *count]).collect()
+        columns.extend(DIMENSIONS.iter().map(|(dimension, _)| self.dimension_column(deltas, dimension)));
+        columns.extend(self.measure_columns(deltas));
+        columns.push(int_lists(deltas.iter().map(|delta| {
+            self.buckets[delta.slot as usize].iter().flat_map(|(bucket, count)| [i64::from(*bucket), *count])
         })));
-        RecordBatch::try_new(tables::QOE_MINUTES.schema(), columns).expect("the columns are those of the spec")
+        batch_of(&tables::QOE_MINUTES, columns)
+    }
+
+    /// In one pass over the rows: a pass for each column would fetch every row from memory so many times.
+    fn measure_columns(&self, deltas: &[Delta]) -> impl Iterator<Item = ArrayRef> {
+        let mut columns = vec![Vec::with_capacity(deltas.len()); Measure::COUNT];
+        for delta in deltas {
+            for (column, value) in columns.iter_mut().zip(self.slot_values(delta.slot)) {
+                column.push(*value);
+            }
+        }
+        columns.into_iter().map(|column| Arc::new(Int64Array::from(column)) as ArrayRef)
+    }
+
+    /// The values of a dimension: NULL where it is unknown or not the cube's.
+    fn dimension_column(&self, deltas: &[Delta], dimension: &'static str) -> ArrayRef {
+        let places = Cube::ALL.map(|cube| cube.dimensions().iter().position(|name| *name == dimension));
+        let mut texts = TextColumn::default();
+        for delta in deltas {
+            let value =
+                places[delta.cube as usize].map_or("", |at| self.cells[delta.cell as usize].values[at].as_str());
+            texts.push(Some(value).filter(|value| !value.is_empty()));
+        }
+        texts.finish()
     }
 }
 
 /// A column of lists of integers.
-pub(crate) fn int_lists(lists: impl Iterator<Item = Vec<i64>>) -> ArrayRef {
-    let lists: Vec<Vec<i64>> = lists.collect();
-    let offsets = OffsetBuffer::from_lengths(lists.iter().map(Vec::len));
-    let values = Int64Array::from_iter_values(lists.into_iter().flatten());
+pub(crate) fn int_lists<I: Iterator<Item = i64>>(lists: impl Iterator<Item = I>) -> ArrayRef {
+    let (mut values, mut lengths) = (Vec::new(), Vec::new());
+    for list in lists {
+        let before = values.len();
+        values.extend(list);
+        lengths.push(values.len() - before);
+    }
     let field = Arc::new(Field::new("element", DataType::Int64, false));
-    Arc::new(ListArray::new(field, offsets, Arc::new(values), None))
+    Arc::new(ListArray::new(field, OffsetBuffer::from_lengths(lengths), Arc::new(Int64Array::from(values)), None))
 }
 
 /// Adds up what one session adds to a minute, and adds the sum to all of its cells when the minute changes: with seven
 /// cubes, adding each measure to each cell at once would cost seven times as much.
 pub(crate) struct CellSink<'a> {
     cubes: &'a mut Cubes,
-    cells: Cells,
+    /// `None` until the first event is folded.
+    cells: Option<Cells>,
     minute: i64,
     /// The measures that are not zero, one bit each.
     touched: u64,
@@ -202,9 +309,15 @@ const _: () = assert!(Measure::COUNT <= u64::BITS as usize, "a bit for each meas
 
 impl CellSink<'_> {
     /// Hands what is left to the cells. They come back with their places, so that the next event finds them at once.
-    pub(crate) fn finish(mut self) -> Cells {
+    pub(crate) fn finish(mut self) -> Option<Cells> {
         self.flush();
         self.cells
+    }
+
+    /// The session's first event is of this time and context: what comes is for their cells.
+    pub(crate) fn begin(&mut self, started_at_ms: i64, contexts: &Contexts, context: u32) {
+        self.flush();
+        self.cells = Some(self.cubes.cells(started_at_ms, contexts, context));
     }
 
     #[inline]
@@ -220,11 +333,12 @@ impl CellSink<'_> {
             return;
         }
         for slot in self.slots() {
-            let measures = &mut self.cubes.measures[slot as usize];
+            let Cubes { values, sums, .. } = &mut *self.cubes;
+            let values = &mut values[slot as usize * Measure::COUNT..][..Measure::COUNT];
             let mut left = self.touched;
             while left != 0 {
                 let index = left.trailing_zeros() as usize;
-                measures.add(index, self.cubes.sums[index]);
+                values[index] += sums[index];
                 left &= left - 1;
             }
         }
@@ -236,12 +350,13 @@ impl CellSink<'_> {
     }
 
     fn slots(&mut self) -> [u32; Cube::ALL.len()] {
-        if self.cells.generation != self.cubes.generation || self.cells.minute != self.minute {
-            self.cells.slots = self.cells.ids.map(|id| self.cubes.slot(id, self.minute));
-            self.cells.minute = self.minute;
-            self.cells.generation = self.cubes.generation;
+        let cells = self.cells.as_mut().expect("the first event sets the cells before anything is added");
+        if cells.generation != self.cubes.generation || cells.minute != self.minute {
+            cells.slots = cells.ids.map(|id| self.cubes.slot(id, self.minute));
+            cells.minute = self.minute;
+            cells.generation = self.cubes.generation;
         }
-        self.cells.slots
+        cells.slots
     }
 }
 
@@ -256,13 +371,15 @@ impl MinuteSink for CellSink<'_> {
     fn add_startup_bucket(&mut self, minute: i64, bucket: i32, count: i64) {
         self.turn_to(minute);
         for slot in self.slots() {
-            self.cubes.measures[slot as usize].add_bucket(bucket, count);
+            add_bucket(&mut self.cubes.buckets[slot as usize], bucket, count);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use marquee_events::ContextView;
+
     use super::*;
 
     #[test]
@@ -275,7 +392,9 @@ mod tests {
     #[test]
     fn a_sink_adds_to_every_cell_of_its_session_and_leaves_nothing_behind() {
         let mut cubes = Cubes::default();
-        let mut cells = cubes.cells(0, |field| if field == "country" { "DE" } else { "" });
+        let mut contexts = Contexts::default();
+        let context = contexts.of_view(&ContextView { country: "DE".into(), ..Default::default() });
+        let mut cells = Some(cubes.cells(0, &contexts, context));
         for (minute, value) in [(1, 5), (1, 7), (2, 3), (1, 1)] {
             let mut sink = cubes.sink(cells);
             sink.add(minute, Measure::PlayingMs as usize, value);
@@ -285,13 +404,13 @@ mod tests {
         }
         assert_eq!(cubes.sums, [0; Measure::COUNT]);
         let playing = |cubes: &Cubes| -> Vec<(Cube, i64, i64)> {
-            let value = |measures: &Measures| measures.values[Measure::PlayingMs as usize];
-            cubes.deltas().into_iter().map(|(cell, minute, m)| (cell.cube, minute, value(m))).collect()
+            let value = |delta: &Delta| cubes.slot_values(delta.slot)[Measure::PlayingMs as usize];
+            cubes.deltas().iter().map(|delta| (delta.cube, delta.minute, value(delta))).collect()
         };
         let expected = [(1, 13), (2, 3)].map(|(minute, ms)| Cube::ALL.map(|cube| (cube, minute, ms))).concat();
         assert_eq!(playing(&cubes), expected);
         // The places of an epoch that is over are not those of the next one.
-        cubes.clear([].into_iter());
+        cubes.clear(&contexts, [].into_iter());
         let mut sink = cubes.sink(cells);
         sink.add(1, Measure::PlayingMs as usize, 2);
         sink.finish();

@@ -11,10 +11,9 @@ use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::DAY_MS;
 use super::closed_index::RETENTION_MS;
 use super::cube_list::{DIMENSIONS, OTHER};
-
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A session may have begun a day before the closed-session index forgets it; one more for the edge.
 const KEPT_MS: i64 = RETENTION_MS + 2 * DAY_MS;

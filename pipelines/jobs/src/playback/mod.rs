@@ -5,14 +5,20 @@
 
 mod bronze;
 mod closed_index;
+mod columns;
+mod contexts;
 mod cube_list;
 mod cubes;
+mod epochs;
 mod known_values;
+mod late;
 mod refold;
+mod remembered;
 mod rules;
 mod session;
 mod session_rows;
 mod shard;
+mod snapshot;
 mod timers;
 
 use std::sync::Arc;
@@ -31,6 +37,8 @@ pub const HORIZON_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The watermark trails the latest event time by this (ms).
 pub const WATERMARK_DELAY_MS: i64 = 30_000;
+
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Open sessions that changed are written as rows this often (ms), so that SQL sees who is watching.
 const OPEN_REVISION_INTERVAL_MS: i64 = 60_000;
@@ -75,7 +83,7 @@ impl Job for Playback {
     }
 
     fn snapshot_version(&self) -> u32 {
-        2
+        3
     }
 
     fn replay_table(&self) -> &'static TableSpec {

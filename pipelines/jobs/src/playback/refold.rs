@@ -2,7 +2,6 @@
 //! adds. Rows decide alone, so any order of arrival ends in the same numbers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -12,7 +11,8 @@ use marquee_lake::tables;
 use marquee_qoe::{Retract, SessionFold};
 
 use super::bronze::StoredRow;
-use super::cubes::Cubes;
+use super::contexts::Contexts;
+use super::cubes::{CellSink, Cubes};
 use super::session::{CloseReason, Context, Session};
 
 /// Rows of one session: earlier epochs and this one.
@@ -25,13 +25,14 @@ pub(crate) fn refold(
     rows: &SessionRows,
     was_closed: bool,
     watermark_ms: Option<i64>,
+    contexts: &mut Contexts,
     cubes: &mut Cubes,
 ) {
-    retract(session, rows, was_closed, cubes);
+    retract(session, rows, was_closed, contexts, cubes);
     let fold_point = session.next_sequence;
     let is_late = |row: &StoredRow| !row.folded && (was_closed || row.sequence < fold_point);
     let winners = winners(rows.iter());
-    let mut fresh = Session::new(&session.session_id, &session.player_instance);
+    let mut fresh = Session::new(session.context);
     for row in rows {
         let winner = winners[&row.sequence];
         if row.event_id != winner.event_id {
@@ -40,14 +41,15 @@ pub(crate) fn refold(
             fresh.duplicates += 1;
         }
     }
+    let mut sink = cubes.sink(None);
     for row in winners.values() {
+        let context = row.context.number(contexts);
         if fresh.needs_context() && fresh.is_next(row.sequence) {
-            begin(&mut fresh, row.time_ms, row.context.as_ref().clone(), cubes);
+            begin(&mut fresh, row.time_ms, context, contexts, &mut sink);
         }
-        let mut sink = cubes.sink(fresh.cells.unwrap_or_default());
-        fresh.offer(&row.incoming(), || row.context.as_ref().clone(), &mut sink);
-        fresh.cells = fresh.cells.and(Some(sink.finish()));
+        fresh.offer(&row.incoming(), context, &mut sink);
     }
+    fresh.cells = sink.finish();
     let late_events = session.late_events + rows.iter().filter(|row| is_late(row)).count() as u64;
     fresh.clock_shift_ms = session.clock_shift_ms;
     fresh.revision = session.revision;
@@ -56,56 +58,56 @@ pub(crate) fn refold(
     fresh.timer_ms = session.timer_ms;
     fresh.changed = true;
     *session = fresh;
-    advance(session, watermark_ms, cubes);
+    advance(session, watermark_ms, contexts, cubes);
 }
 
 /// Sets the context of the first folded event, which is of `time_ms`, and with it the cells.
-pub(crate) fn begin(session: &mut Session, time_ms: i64, context: Context, cubes: &mut Cubes) {
-    session.cells = Some(cubes.cells(time_ms, |field| context.get(field)));
+pub(crate) fn begin(session: &mut Session, time_ms: i64, context: u32, contexts: &Contexts, sink: &mut CellSink<'_>) {
+    sink.begin(time_ms, contexts, context);
     session.context = context;
 }
 
 /// Gives up holes and closes the session as far as the watermark says; without one (an import) nothing ends.
-pub(crate) fn advance(session: &mut Session, watermark_ms: Option<i64>, cubes: &mut Cubes) {
-    let Some(watermark_ms) = watermark_ms else {
-        // Only the bound of the buffer gives up holes.
-        while session.hole_is_over(Some(i64::MIN)) {
-            skip_hole(session, cubes);
-        }
-        return;
-    };
-    while session.hole_is_over(Some(watermark_ms)) {
-        skip_hole(session, cubes);
+pub(crate) fn advance(session: &mut Session, watermark_ms: Option<i64>, contexts: &Contexts, cubes: &mut Cubes) {
+    let mut sink = cubes.sink(session.cells);
+    // Without a watermark only the bound of the buffer gives up holes.
+    while session.hole_is_over(Some(watermark_ms.unwrap_or(i64::MIN))) {
+        skip_hole(session, contexts, &mut sink);
     }
-    let is_over = session.fold.event_count > 0 && watermark_ms >= session.fold.last_time_ms + session.fold.gap_ms();
-    if is_over && session.closed.is_none() {
-        close(session, CloseReason::Gap, cubes);
+    let is_over = |watermark_ms| watermark_ms >= session.fold.last_time_ms + session.fold.gap_ms();
+    if session.fold.event_count > 0 && session.closed.is_none() && watermark_ms.is_some_and(is_over) {
+        session.close(CloseReason::Gap, &mut sink);
     }
+    session.cells = sink.finish();
 }
 
 /// Gives up the first hole, whatever the watermark.
-pub(crate) fn skip_hole(session: &mut Session, cubes: &mut Cubes) {
+pub(crate) fn skip_hole(session: &mut Session, contexts: &Contexts, sink: &mut CellSink<'_>) {
     if let Some((time_ms, context)) = session.first_waiting_context() {
-        begin(session, time_ms, context, cubes);
+        begin(session, time_ms, context, contexts, sink);
     }
-    let mut sink = cubes.sink(session.cells.unwrap_or_default());
-    session.skip_hole(&mut sink);
-    session.cells = session.cells.and(Some(sink.finish()));
+    session.skip_hole(sink);
 }
 
-/// No more events are waited for.
-pub(crate) fn close(session: &mut Session, reason: CloseReason, cubes: &mut Cubes) {
-    let mut sink = cubes.sink(session.cells.unwrap_or_default());
-    session.close(reason, &mut sink);
-    session.cells = session.cells.and(Some(sink.finish()));
+/// Nothing more will come: holes are given up, the session is closed.
+pub(crate) fn end(session: &mut Session, contexts: &Contexts, cubes: &mut Cubes) {
+    let mut sink = cubes.sink(session.cells);
+    while session.hole_is_over(None) {
+        skip_hole(session, contexts, &mut sink);
+    }
+    if session.fold.event_count > 0 && session.closed.is_none() {
+        session.close(CloseReason::EndOfInput, &mut sink);
+    }
+    session.cells = sink.finish();
 }
 
 /// Takes back what the fold of the rows known before has added.
-fn retract(session: &Session, rows: &SessionRows, was_closed: bool, cubes: &mut Cubes) {
+fn retract(session: &Session, rows: &SessionRows, was_closed: bool, contexts: &mut Contexts, cubes: &mut Cubes) {
     let before = winners(rows.iter().filter(|row| row.folded && row.sequence < session.next_sequence));
     let Some(first) = before.values().next() else { return };
-    let cells = cubes.cells(first.time_ms, |field| first.context.get(field));
-    let mut sink = cubes.sink(cells);
+    let context = first.context.number(contexts);
+    let cells = cubes.cells(first.time_ms, contexts, context);
+    let mut sink = cubes.sink(Some(cells));
     let mut minutes = Retract(&mut sink);
     let mut fold = SessionFold::default();
     for row in before.values() {
@@ -118,8 +120,8 @@ fn retract(session: &Session, rows: &SessionRows, was_closed: bool, cubes: &mut 
     sink.finish();
     debug_assert!(
         session.fold.event_count == 0 || session.fold == fold,
-        "bronze tells another story than the state of {}: {fold:?} {:?}",
-        session.session_id,
+        "bronze tells another story than the state of {:?}: {fold:?} {:?}",
+        contexts.ids(session.context),
         session.fold
     );
 }
@@ -209,7 +211,7 @@ pub(crate) fn stored_rows(batch: &RecordBatch) -> Vec<((String, String), StoredR
                 kind,
                 texts,
                 numbers,
-                context: Arc::new(Context(context.collect())),
+                context: Context(context.collect()),
                 folded: true,
             };
             ((session_id.value(row).to_owned(), player_instance.value(row).to_owned()), stored)

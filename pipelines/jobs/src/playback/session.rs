@@ -8,33 +8,27 @@
 use std::collections::VecDeque;
 
 use marquee_cmcd::UNCOUNTED_FROM;
-use marquee_events::{ContextView, FlatPayload};
+use marquee_events::FlatPayload;
 use marquee_qoe::{MinuteSink, SessionFold};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::contexts::Contexts;
 use super::cubes::{Cells, Cubes};
+use super::epochs::Epochs;
+use super::remembered::Remembered;
 
 /// Early events that wait at most; with more, the first hole is given up: a player that lost so many events in a row
 /// will hardly send them.
 const MAX_BUFFERED: usize = 1024;
 
-/// Ids of so many folded events are remembered: retries repeat the last batch or two, of about twenty events each.
-const REMEMBERED_IDS: usize = 64;
-
-/// A context that outlives its record: the fields in the order of `CONTEXT_FIELDS`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// A context read back from a row: its texts in the order of `CONTEXT_FIELDS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Context(pub(crate) Vec<String>);
 
 impl Context {
-    pub(crate) fn of(view: &ContextView<'_>) -> Self {
-        Self(view.fields().into_iter().map(ToString::to_string).collect())
-    }
-
-    /// The value of a field; empty when unknown.
-    pub(crate) fn get(&self, field: &str) -> &str {
-        let index = marquee_events::CONTEXT_FIELDS.iter().position(|name| *name == field);
-        index.and_then(|index| self.0.get(index)).map(String::as_str).unwrap_or_default()
+    /// Its number among the shard's.
+    pub(crate) fn number(&self, contexts: &mut Contexts) -> u32 {
+        contexts.number(std::array::from_fn(|index| self.0.get(index).map_or("", String::as_str)))
     }
 }
 
@@ -75,7 +69,7 @@ struct Buffered {
     kind: u8,
     texts: [String; 3],
     numbers: [u64; 4],
-    context: Option<Context>,
+    context: u32,
 }
 
 /// What became of an event.
@@ -92,18 +86,15 @@ pub(crate) enum Offer {
 /// A session's state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Session {
-    pub(crate) session_id: String,
-    pub(crate) player_instance: String,
-    /// Of the first folded event.
-    pub(crate) context: Context,
+    /// Number of the context of the first folded event; before that, of any of its events.
+    pub(crate) context: u32,
     pub(crate) fold: SessionFold,
     /// The fold point: every lower sequence is folded or in a hole.
     pub(crate) next_sequence: u64,
     /// Sequences that were given up, as inclusive ranges.
     pub(crate) holes: Vec<(u64, u64)>,
     buffer: VecDeque<Buffered>,
-    /// (sequence, hash of the id) of the last folded events, in order.
-    remembered: VecDeque<(u64, u32)>,
+    remembered: Remembered,
     pub(crate) clock_shift_ms: i64,
     pub(crate) revision: u64,
     /// Changed since its last row.
@@ -113,7 +104,7 @@ pub(crate) struct Session {
     pub(crate) conflicts: u64,
     pub(crate) late_events: u64,
     /// Epochs that hold its bronze rows.
-    pub(crate) bronze_epochs: Vec<u64>,
+    pub(crate) bronze_epochs: Epochs,
     /// Its first bronze row of this epoch that the fold has not seen: it will be folded anew.
     #[serde(skip)]
     pub(crate) refold_from_row: Option<u32>,
@@ -129,16 +120,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(session_id: &str, player_instance: &str) -> Self {
+    /// Of the session that has this context.
+    pub(crate) fn new(context: u32) -> Self {
         Self {
-            session_id: session_id.to_owned(),
-            player_instance: player_instance.to_owned(),
-            context: Context::default(),
+            context,
             fold: SessionFold::default(),
             next_sequence: 0,
             holes: Vec::new(),
             buffer: VecDeque::new(),
-            remembered: VecDeque::new(),
+            remembered: Remembered::default(),
             clock_shift_ms: 0,
             revision: 0,
             changed: false,
@@ -146,7 +136,7 @@ impl Session {
             duplicates: 0,
             conflicts: 0,
             late_events: 0,
-            bronze_epochs: Vec::new(),
+            bronze_epochs: Epochs::default(),
             refold_from_row: None,
             input_ended: false,
             timer_ms: None,
@@ -166,9 +156,14 @@ impl Session {
     }
 
     /// Numbers its cells, if an event that decides them has been folded.
-    pub(crate) fn number_cells(&mut self, cubes: &mut Cubes) {
+    pub(crate) fn number_cells(&mut self, contexts: &Contexts, cubes: &mut Cubes) {
         let started_at_ms = self.fold.started_at_ms;
-        self.cells = (!self.needs_context()).then(|| cubes.cells(started_at_ms, |field| self.context.get(field)));
+        self.cells = (!self.needs_context()).then(|| cubes.cells(started_at_ms, contexts, self.context));
+    }
+
+    /// The numbers of its contexts.
+    pub(crate) fn contexts_mut(&mut self) -> impl Iterator<Item = &mut u32> {
+        std::iter::once(&mut self.context).chain(self.buffer.iter_mut().map(|event| &mut event.context))
     }
 
     /// Whether folding `context` would be the first: then the session's cells have to be known.
@@ -183,14 +178,9 @@ impl Session {
         sequence == self.next_sequence || (is_uncounted && self.buffer.is_empty())
     }
 
-    /// Takes an event in. The caller has set `context` and `cells` before the first one folds; `context` makes the
-    /// event's own, which few events need.
-    pub(crate) fn offer(
-        &mut self,
-        event: &Incoming<'_>,
-        context: impl Fn() -> Context,
-        minutes: &mut impl MinuteSink,
-    ) -> Offer {
+    /// Takes an event in; `context` is the number of its own. The caller has set the session's context and cells before
+    /// the first one folds.
+    pub(crate) fn offer(&mut self, event: &Incoming<'_>, context: u32, minutes: &mut impl MinuteSink) -> Offer {
         if event.sequence < self.next_sequence {
             return self.behind(event);
         }
@@ -203,20 +193,16 @@ impl Session {
     }
 
     fn behind(&mut self, event: &Incoming<'_>) -> Offer {
-        let known = self.remembered.binary_search_by_key(&event.sequence, |(sequence, _)| *sequence);
-        match known {
-            Ok(at) if self.remembered[at].1 == id_hash(event.event_id) => {
-                self.duplicates += 1;
-                self.changed = true;
-                Offer::Again
-            }
-            _ => Offer::Behind,
+        if !self.remembered.contains(event.sequence, event.event_id) {
+            return Offer::Behind;
         }
+        self.duplicates += 1;
+        self.changed = true;
+        Offer::Again
     }
 
     /// Keeps an early event; of two for one sequence the one with the least id.
-    fn wait(&mut self, event: &Incoming<'_>, context: impl Fn() -> Context) -> Offer {
-        let needs_context = self.needs_context();
+    fn wait(&mut self, event: &Incoming<'_>, context: u32) -> Offer {
         let buffered = || Buffered {
             sequence: event.sequence,
             event_id: event.event_id.to_owned(),
@@ -225,7 +211,7 @@ impl Session {
             kind: event.payload.kind as u8,
             texts: event.payload.texts.map(str::to_owned),
             numbers: event.payload.numbers,
-            context: needs_context.then(&context),
+            context,
         };
         match self.buffer.binary_search_by_key(&event.sequence, |b| b.sequence) {
             Err(at) => {
@@ -255,10 +241,7 @@ impl Session {
         self.fold.apply(event.time_ms, event.media_time_ms, &event.payload.view(), minutes);
         self.next_sequence = event.sequence + 1;
         self.changed = true;
-        if self.remembered.len() == REMEMBERED_IDS {
-            self.remembered.pop_front();
-        }
-        self.remembered.push_back((event.sequence, id_hash(event.event_id)));
+        self.remembered.push(event.sequence, event.event_id);
         if self.fold.has_ended() {
             self.close(CloseReason::Ended, minutes);
         }
@@ -292,9 +275,9 @@ impl Session {
     }
 
     /// Time and context of the first waiting event, when it would be the first to fold.
-    pub(crate) fn first_waiting_context(&self) -> Option<(i64, Context)> {
+    pub(crate) fn first_waiting_context(&self) -> Option<(i64, u32)> {
         let front = self.buffer.front().filter(|_| self.needs_context())?;
-        Some((front.time_ms, front.context.clone()?))
+        Some((front.time_ms, front.context))
     }
 
     /// No more events are waited for.
@@ -328,8 +311,4 @@ impl Buffered {
             payload,
         }
     }
-}
-
-fn id_hash(event_id: &str) -> u32 {
-    xxh3_64(event_id.as_bytes()) as u32
 }

@@ -2,26 +2,36 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array};
 use arrow::record_batch::RecordBatch;
-use marquee_lake::tables;
+use marquee_events::CONTEXT_FIELDS;
+use marquee_lake::{Column, tables};
 use marquee_qoe::State;
 
+use super::columns::{TextColumn, batch_of, constant_text, numbered_texts};
+use super::contexts::Contexts;
 use super::cubes::int_lists;
-use super::session::Session;
-use super::{date_of, timestamps};
+use super::session::{CloseReason, Session};
+use super::{DAY_MS, date_of, timestamps};
 
 /// The rows of these sessions.
-pub(crate) fn session_rows(sessions: &[&Session], topic: &str, partition: u32, epoch: u64) -> RecordBatch {
-    let columns = tables::SESSION_REVISIONS
-        .columns
-        .iter()
-        .map(|column| session_column(column.name, sessions, topic, partition, epoch))
-        .collect();
-    RecordBatch::try_new(tables::SESSION_REVISIONS.schema(), columns).expect("the columns are those of the spec")
+pub(crate) fn session_rows(
+    sessions: &[&Session],
+    contexts: &Contexts,
+    topic: &str,
+    partition: u32,
+    epoch: u64,
+) -> RecordBatch {
+    let column = |column: &Column| match column.name {
+        "topic" => constant_text(sessions.len(), topic),
+        "partition" => Arc::new(Int32Array::from_value(partition as i32, sessions.len())),
+        "epoch" => Arc::new(Int64Array::from_value(epoch as i64, sessions.len())),
+        name => session_column(name, sessions, contexts),
+    };
+    batch_of(&tables::SESSION_REVISIONS, tables::SESSION_REVISIONS.columns.iter().map(column).collect())
 }
 
-fn session_column(name: &str, sessions: &[&Session], topic: &str, partition: u32, epoch: u64) -> ArrayRef {
+fn session_column(name: &str, sessions: &[&Session], contexts: &Contexts) -> ArrayRef {
     let int = |value: &dyn Fn(&Session) -> i64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(sessions.iter().map(|s| value(s))))
     };
@@ -34,22 +44,30 @@ fn session_column(name: &str, sessions: &[&Session], topic: &str, partition: u32
     let optional_flag = |value: &dyn Fn(&Session) -> Option<bool>| -> ArrayRef {
         Arc::new(sessions.iter().map(|s| value(s)).collect::<BooleanArray>())
     };
-    let text = |value: &dyn Fn(&Session) -> Option<String>| -> ArrayRef {
-        Arc::new(sessions.iter().map(|s| value(s)).collect::<StringArray>())
+    let text = |value: &dyn for<'a> Fn(&'a Session) -> Option<&'a str>| -> ArrayRef {
+        let mut column = TextColumn::default();
+        sessions.iter().for_each(|session| column.push(value(session)));
+        column.finish()
+    };
+    let context = |index: usize, is_required: bool| -> ArrayRef {
+        let mut column = TextColumn::default();
+        let texts = sessions.iter().map(|session| contexts.text(session.context, index));
+        texts.for_each(|text| column.push(Some(text).filter(|text| is_required || !text.is_empty())));
+        column.finish()
     };
     let time = |value: &dyn Fn(&Session) -> i64| timestamps(sessions.iter().map(|s| Some(value(s))));
     let state = |state: State| int(&|s| s.fold.duration_ms(state));
     let background = |state: State| int(&|s| s.fold.background_duration_ms(state));
     match name {
-        "start_date" => text(&|s| Some(date_of(s.fold.started_at_ms))),
-        "session_id" => text(&|s| Some(s.session_id.clone())),
-        "player_instance" => text(&|s| Some(s.player_instance.clone())),
+        "start_date" => {
+            let days = sessions.iter().map(|session| session.fold.started_at_ms.div_euclid(DAY_MS));
+            numbered_texts(days, |day| date_of(day * DAY_MS))
+        }
+        "session_id" => context(0, true),
+        "player_instance" => context(1, true),
         "revision" => int(&|s| s.revision as i64),
         "is_final" => optional_flag(&|s| Some(s.closed.is_some())),
-        "close_reason" => text(&|s| s.closed.map(|reason| reason.name().to_owned())),
-        "topic" => text(&|_| Some(topic.to_owned())),
-        "partition" => Arc::new(Int32Array::from_iter_values(sessions.iter().map(|_| partition as i32))),
-        "epoch" => int(&|_| epoch as i64),
+        "close_reason" => text(&|s| s.closed.map(CloseReason::name)),
         "started_at" => time(&|s| s.fold.started_at_ms),
         "ended_at" => time(&|s| s.fold.last_time_ms),
         "startup_ms" => optional_int(&|s| s.fold.startup_ms),
@@ -94,12 +112,15 @@ fn session_column(name: &str, sessions: &[&Session], topic: &str, partition: u32
         "duplicates" => int(&|s| s.duplicates as i64),
         "conflicts" => int(&|s| s.conflicts as i64),
         "late_events" => int(&|s| s.late_events as i64),
-        "outcome" => text(&|s| Some(s.fold.outcome(s.closed.is_some()).name().to_owned())),
-        "error_code" => text(&|s| s.fold.error.as_ref().map(|e| e.code.to_string())),
+        "outcome" => text(&|s| Some(s.fold.outcome(s.closed.is_some()).name())),
+        "error_code" => text(&|s| s.fold.error.as_ref().map(|e| e.code.as_str())),
         "error_fatal" => optional_flag(&|s| s.fold.error.as_ref().map(|e| e.fatal)),
         "error_business" => optional_flag(&|s| s.fold.error.as_ref().map(|e| e.business)),
-        "end_reason" => text(&|s| s.fold.end_reason.as_ref().map(ToString::to_string)),
-        "bronze_epochs" => int_lists(sessions.iter().map(|s| s.bronze_epochs.iter().map(|e| *e as i64).collect())),
-        field => text(&|s| Some(s.context.get(field).to_owned()).filter(|value| !value.is_empty())),
+        "end_reason" => text(&|s| s.fold.end_reason.as_deref()),
+        "bronze_epochs" => int_lists(sessions.iter().map(|s| s.bronze_epochs.iter().map(|e| e as i64))),
+        field => {
+            let index = CONTEXT_FIELDS.iter().position(|name| *name == field);
+            context(index.expect("what is no measure is a field of the context"), false)
+        }
     }
 }

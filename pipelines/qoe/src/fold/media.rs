@@ -127,3 +127,23 @@ fn fnv1a(text: &str) -> u64 {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     hash.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The published test vectors of FNV-1a (RFC 9923, appendix).
+    #[test]
+    fn representations_are_told_apart_by_fnv_1a() {
+        assert_eq!(
+            [fnv1a(""), fnv1a("a"), fnv1a("foobar")].map(|hash| format!("{hash:x}")),
+            ["cbf29ce484222325", "af63dc4c8601ec8c", "85944171f73967e8"]
+        );
+    }
+
+    #[test]
+    fn nothing_played_has_no_average() {
+        let fold = SessionFold::default();
+        assert_eq!((fold.avg_bitrate_kbps(), fold.avg_height_px()), (None, None));
+    }
+}

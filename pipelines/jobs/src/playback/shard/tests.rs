@@ -1,11 +1,12 @@
 //! What must not grow with the number of events or of sessions that ever were.
 
-use marquee_events::{EventView, PayloadView};
+use marquee_events::{ContextView, PayloadView};
 use marquee_qoe::Measure;
 use marquee_stream::RecordHeader;
 
 use super::*;
-use crate::live::LiveView;
+use crate::live::{LiveCell, LiveRecord, LiveView};
+use crate::playback::session::CloseReason;
 use crate::playback::{Cube, OTHER};
 
 const START_MS: i64 = 1_700_000_000_000;
@@ -35,9 +36,14 @@ fn take(shard: &mut PlaybackShard, session_id: &str, events: Vec<(u64, i64, Payl
         payload: Some(payload),
         ..Default::default()
     });
-    let batch = BatchView { context, sent_at_ms: 0, events: events.collect(), ..Default::default() };
-    shard.view_events(&record, &batch, ContentType::Protobuf, None);
+    take_events(shard, &record, &context, &events.collect::<Vec<_>>());
     shard.fire_timers();
+}
+
+fn take_events(shard: &mut PlaybackShard, record: &Record, context: &ContextView<'_>, events: &[EventView<'_>]) {
+    let context = shard.contexts.of_view(context);
+    let content_type = ContentType::Protobuf;
+    shard.view_events(&Batch { record, content_type, context, sent_at_ms: 0, events, places: None });
 }
 
 #[test]
@@ -97,7 +103,7 @@ fn cells_are_bounded_and_stay_those_of_their_sessions() {
             ];
             take(&mut shard, &format!("{epoch}-{number}"), events);
         }
-        view.apply(LiveRecord::from_bytes(&shard.live_record(epoch, true)).unwrap());
+        view.apply(LiveRecord::from_bytes(&shard.live_record(&shard.cubes.deltas(), epoch, true)).unwrap());
         shard.move_closed_to_index();
         shard.start_next_epoch();
         assert_eq!(shard.sessions.len(), 1);
@@ -167,9 +173,8 @@ fn two_players_with_one_session_id() {
         };
         let events =
             [(0, 0, PayloadView::PlayRequested { autoplay: false }), (1, first_frame_ms, PayloadView::FirstFrame)];
-        let batch = BatchView { context, events: events.map(event).to_vec(), ..Default::default() };
         let record = Record { offset: 0, header, payload: Vec::new().into() };
-        shard.view_events(&record, &batch, ContentType::Protobuf, None);
+        take_events(&mut shard, &record, &context, &events.map(event));
     }
     let startup_ms = |instance| shard.sessions[&session_key("shared", instance)].fold.startup_ms;
     assert_eq!((startup_ms("tv"), startup_ms("phone")), (Some(1_000), Some(3_000)));
@@ -208,7 +213,7 @@ fn cmcd_gaps_repetitions_and_reordering_are_seen() {
     let session = &shard.sessions[&session_key("s", "cmcd")];
     assert_eq!(session.fold.startup_ms, Some(500));
     assert_eq!((session.fold.event_count, session.duplicates, session.lost_events()), (5, 1, 2));
-    assert_eq!(session.context.get("player"), "hls.js");
+    assert_eq!(shard.contexts.get(session.context, "player"), "hls.js");
     assert_eq!((session.closed, shard.dead_letters.events()), (Some(CloseReason::Ended), 1));
     assert_eq!(shard.bronze.len(), 6);
 }

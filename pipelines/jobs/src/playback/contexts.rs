@@ -1,0 +1,299 @@
+//! The contexts of a shard by number, their texts by number, too. A context is decoded once: a record that begins with
+//! the same bytes has the same one.
+
+use hashbrown::{HashMap, HashTable};
+use marquee_events::{CONTEXT_FIELDS, ContextView, Split};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{Xxh3, Xxh3Builder, xxh3_64};
+
+use super::session::Session;
+
+/// So many contexts are kept whatever the sessions: fewer are not worth numbering anew.
+const MIN_KEPT: usize = 10_000;
+
+/// Above that, contexts are kept up to this many times as many as there are sessions.
+const KEPT_FACTOR: usize = 2;
+
+/// Texts by number; 0 is the empty one.
+#[derive(Debug)]
+pub(crate) struct Symbols {
+    bytes: String,
+    /// Where each text ends.
+    ends: Vec<usize>,
+    numbers: HashTable<u32>,
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        Self { bytes: String::new(), ends: vec![0], numbers: HashTable::new() }
+    }
+}
+
+impl Symbols {
+    pub(crate) fn number(&mut self, text: &str) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        let hash = xxh3_64(text.as_bytes());
+        let Self { bytes, ends, numbers } = self;
+        let known = |number: &u32| text_at(bytes, ends, *number) == text;
+        if let Some(number) = numbers.find(hash, known) {
+            return *number;
+        }
+        let number = ends.len() as u32;
+        bytes.push_str(text);
+        ends.push(bytes.len());
+        numbers.insert_unique(hash, number, |number| xxh3_64(text_at(bytes, ends, *number).as_bytes()));
+        number
+    }
+
+    pub(crate) fn text(&self, number: u32) -> &str {
+        text_at(&self.bytes, &self.ends, number)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes held, about.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.bytes.len() + 16 * self.ends.len()
+    }
+
+    /// Every text in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len() as u32).map(|number| self.text(number))
+    }
+}
+
+fn text_at<'a>(bytes: &'a str, ends: &[usize], number: u32) -> &'a str {
+    match number as usize {
+        0 => "",
+        number => &bytes[ends[number - 1]..ends[number]],
+    }
+}
+
+/// The texts of a context, in the order of [`CONTEXT_FIELDS`].
+pub(crate) type Fields = [u32; CONTEXT_FIELDS.len()];
+
+/// Every context that a session or a row refers to.
+#[derive(Debug)]
+pub(crate) struct Contexts {
+    symbols: Symbols,
+    fields: Vec<Fields>,
+    sessions: Vec<u128>,
+    numbers: HashTable<u32>,
+    /// By hashes of encoded contexts. No sender knows the hash's seed, so none can make two contexts meet.
+    known_bytes: HashMap<u128, u32>,
+    seed: u64,
+}
+
+impl Default for Contexts {
+    fn default() -> Self {
+        use std::hash::{BuildHasher as _, RandomState};
+        Self {
+            symbols: Symbols::default(),
+            fields: Vec::new(),
+            sessions: Vec::new(),
+            numbers: HashTable::new(),
+            known_bytes: HashMap::new(),
+            seed: RandomState::new().hash_one(0),
+        }
+    }
+}
+
+/// What a snapshot keeps of them.
+#[derive(Debug, Serialize)]
+pub(crate) struct StoredContextsRef<'a> {
+    bytes: &'a str,
+    ends: &'a [usize],
+    fields: &'a [Fields],
+}
+
+/// As read.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StoredContexts {
+    bytes: String,
+    ends: Vec<usize>,
+    fields: Vec<Fields>,
+}
+
+impl Contexts {
+    /// The number of a record's context, `None` when it cannot be decoded by itself.
+    pub(crate) fn of_split(&mut self, split: &Split<'_>) -> Option<u32> {
+        let mut hasher = Xxh3Builder::new().with_seed(self.seed).build();
+        let location = split.location.unwrap_or_default();
+        // With the lengths nothing of the one part can pass for the other's.
+        hasher.update(&[split.content_type as u8, u8::from(split.location.is_some())]);
+        hasher.update(&(split.context.len() as u64).to_le_bytes());
+        hasher.update(split.context);
+        hasher.update(location);
+        let hash = hasher.digest128();
+        if let Some(number) = self.known_bytes.get(&hash) {
+            return Some(*number);
+        }
+        let number = self.number(split.decode_context()?.fields().map(AsRef::as_ref));
+        self.known_bytes.insert(hash, number);
+        Some(number)
+    }
+
+    /// The number of a decoded context.
+    pub(crate) fn of_view(&mut self, view: &ContextView<'_>) -> u32 {
+        self.number(view.fields().map(AsRef::as_ref))
+    }
+
+    /// The number of the context with these texts.
+    pub(crate) fn number(&mut self, texts: [&str; CONTEXT_FIELDS.len()]) -> u32 {
+        let fields = texts.map(|text| self.symbols.number(text));
+        self.number_of_fields(fields)
+    }
+
+    fn number_of_fields(&mut self, fields: Fields) -> u32 {
+        let hash = hash_of(&fields);
+        if let Some(number) = self.numbers.find(hash, |number| self.fields[*number as usize] == fields) {
+            return *number;
+        }
+        let number = self.fields.len() as u32;
+        self.fields.push(fields);
+        self.sessions.push(session_key(self.symbols.text(fields[0]), self.symbols.text(fields[1])));
+        self.numbers.insert_unique(hash, number, |number| hash_of(&self.fields[*number as usize]));
+        number
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    pub(crate) fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
+    pub(crate) fn fields(&self, number: u32) -> &Fields {
+        &self.fields[number as usize]
+    }
+
+    /// The key of the session whose context it is.
+    pub(crate) fn session(&self, number: u32) -> u128 {
+        self.sessions[number as usize]
+    }
+
+    /// The text at `index` of [`CONTEXT_FIELDS`].
+    pub(crate) fn text(&self, number: u32, index: usize) -> &str {
+        self.symbols.text(self.fields[number as usize][index])
+    }
+
+    /// (session id, player instance).
+    pub(crate) fn ids(&self, number: u32) -> (&str, &str) {
+        (self.text(number, 0), self.text(number, 1))
+    }
+
+    /// The text of a field; empty when unknown.
+    #[cfg(test)]
+    pub(crate) fn get(&self, number: u32, field: &str) -> &str {
+        CONTEXT_FIELDS.iter().position(|name| *name == field).map_or("", |index| self.text(number, index))
+    }
+
+    /// Drops the contexts that no session refers to, once they are many; whether the numbers have changed. Rows must not
+    /// refer to any, and `sessions` must be all there are.
+    pub(crate) fn sweep<'a>(&mut self, sessions: impl ExactSizeIterator<Item = &'a mut Session>) -> bool {
+        if self.fields.len() <= MIN_KEPT.max(KEPT_FACTOR * sessions.len()) {
+            return false;
+        }
+        let old = std::mem::replace(self, Self { seed: self.seed, ..Self::default() });
+        for session in sessions {
+            for number in session.contexts_mut() {
+                *number = self.number(old.fields[*number as usize].map(|symbol| old.symbols.text(symbol)));
+            }
+        }
+        true
+    }
+
+    pub(crate) fn stored(&self) -> StoredContextsRef<'_> {
+        StoredContextsRef { bytes: &self.symbols.bytes, ends: &self.symbols.ends, fields: &self.fields }
+    }
+
+    /// What [`stored`](Self::stored) has kept; `None` when it is anything else.
+    pub(crate) fn restore(stored: &StoredContexts) -> Option<Self> {
+        let mut contexts = Self::default();
+        for (number, ends) in (1..).zip(stored.ends.windows(2)) {
+            let text = stored.bytes.get(ends[0]..ends[1])?;
+            (contexts.symbols.number(text) == number).then_some(())?;
+        }
+        let symbols = contexts.symbols.len() as u32;
+        for (number, fields) in (0..).zip(&stored.fields) {
+            fields.iter().all(|symbol| *symbol < symbols).then_some(())?;
+            (contexts.number_of_fields(*fields) == number).then_some(())?;
+        }
+        Some(contexts)
+    }
+}
+
+fn hash_of(fields: &Fields) -> u64 {
+    let mut bytes = [0; size_of::<Fields>()];
+    for (place, symbol) in bytes.chunks_exact_mut(4).zip(fields) {
+        place.copy_from_slice(&symbol.to_le_bytes());
+    }
+    xxh3_64(&bytes)
+}
+
+/// Identifies (session id, player instance); 128 bits never collide in practice.
+pub(crate) fn session_key(session_id: &str, player_instance: &str) -> u128 {
+    let mut hasher = Xxh3::new();
+    hasher.update(session_id.as_bytes());
+    hasher.update(&[0xff]); // in no UTF-8 text
+    hasher.update(player_instance.as_bytes());
+    hasher.digest128()
+}
+
+#[cfg(test)]
+mod tests {
+    use marquee_events::{ContentType, split};
+
+    use super::*;
+
+    fn of(contexts: &mut Contexts, json: &str) -> Option<u32> {
+        contexts.of_split(&split(ContentType::Json, json.as_bytes(), &mut Vec::new())?)
+    }
+
+    #[test]
+    fn equal_contexts_have_one_number_however_they_come() {
+        let mut contexts = Contexts::default();
+        let first = of(&mut contexts, r#"{"context":{"session_id":"s","country":"DE"},"events":[{}]}"#).unwrap();
+        let again = of(&mut contexts, r#"{"context":{"session_id":"s","country":"DE"},"sent_at_ms":1,"events":[{}]}"#);
+        assert_eq!(again, Some(first));
+        let turned = of(&mut contexts, r#"{"context":{"country":"DE","session_id":"s"},"events":[{}]}"#);
+        assert_eq!((turned, contexts.known_bytes.len()), (Some(first), 2));
+        let located = r#"{"context":{"session_id":"s","country":"DE"},"events":[{}],"location":{"country":"FR"}}"#;
+        let located = of(&mut contexts, located).unwrap();
+        assert_eq!((contexts.get(located, "country"), contexts.get(first, "country")), ("FR", "DE"));
+        assert_eq!(contexts.session(located), contexts.session(first));
+        assert_eq!(
+            of(&mut contexts, r#"{"context":{"country":"DE"},"events":[{}]}"#),
+            None,
+            "for the decoder to refuse"
+        );
+        assert_eq!(contexts.len(), 2);
+    }
+
+    #[test]
+    fn contexts_come_back_from_a_snapshot() {
+        let mut contexts = Contexts::default();
+        let numbers = ["a", "b", "ü"].map(|id| {
+            contexts.of_view(&ContextView { session_id: id.into(), title_id: "t".into(), ..Default::default() })
+        });
+        let stored = postcard::to_stdvec(&contexts.stored()).unwrap();
+        let restored = Contexts::restore(&postcard::from_bytes(&stored).unwrap()).unwrap();
+        for number in numbers {
+            assert_eq!(restored.ids(number), contexts.ids(number));
+            assert_eq!(restored.session(number), contexts.session(number));
+        }
+        let damaged = [
+            StoredContexts { bytes: "xx".into(), ends: vec![0, 1, 2], fields: Vec::new() },
+            StoredContexts { bytes: "x".into(), ends: vec![0, 2], fields: Vec::new() },
+            StoredContexts { bytes: "ü".into(), ends: vec![0, 1], fields: Vec::new() },
+            StoredContexts { bytes: String::new(), ends: vec![0], fields: vec![[1; CONTEXT_FIELDS.len()]] },
+        ];
+        assert!(damaged.iter().all(|stored| Contexts::restore(stored).is_none()));
+    }
+}
