@@ -56,9 +56,18 @@ pub struct DecodeError {
     pub problem: String,
 }
 
+/// So much of a problem is told (characters).
+const MAX_PROBLEM_CHARS: usize = 500;
+
 impl DecodeError {
+    /// A long `problem` is cut: serde quotes what it did not expect, and that may be megabytes.
     pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
+        let mut problem = problem.into();
+        if let Some((end, _)) = problem.char_indices().nth(MAX_PROBLEM_CHARS) {
+            problem.truncate(end);
+            problem.push('…');
+        }
+        Self { field: field.into(), problem }
     }
 
     /// Always [`ErrorKind::Invalid`].
@@ -106,4 +115,21 @@ pub(crate) fn no_batch() -> DecodeError {
 
 pub(crate) fn too_many_events() -> DecodeError {
     DecodeError::new("events", format!("has too many events, at most {MAX_EVENTS_PER_BATCH} are accepted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer to a request and the detail of a dead letter do not repeat what was sent.
+    #[test]
+    fn problems_are_short_however_long_the_value() {
+        let value = "é".repeat(1 << 20);
+        for members in [format!("\"sequence\":\"{value}\""), format!("\"{value}\":1")] {
+            let record = format!("{{\"context\":{{\"session_id\":\"a\"}},\"events\":[{{{members}}}]}}");
+            let error = decode(ContentType::Json, record.as_bytes()).expect_err("is refused");
+            assert!(error.field.starts_with("events[0]") && error.to_string().len() < 1100, "{}", error.field);
+            assert!(error.problem.ends_with('…'));
+        }
+    }
 }

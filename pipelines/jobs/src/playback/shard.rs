@@ -530,4 +530,6 @@ fn session_key(session_id: &str, player_instance: &str) -> u128 {
 }
 
 #[cfg(test)]
+mod bad_records;
+#[cfg(test)]
 mod tests;
