@@ -3,6 +3,7 @@
 //! wrong.
 
 mod batches;
+#[allow(dead_code, reason = "the tests of the runtime use more of it")]
 #[path = "../../../tests/it/tests/it/memory_lake.rs"]
 mod memory_lake;
 mod records;
