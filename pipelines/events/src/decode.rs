@@ -56,18 +56,21 @@ pub struct DecodeError {
     pub problem: String,
 }
 
-/// So much of a problem is told (characters).
-const MAX_PROBLEM_CHARS: usize = 500;
+/// So much of a field and of a problem is told (characters).
+const MAX_TOLD_CHARS: usize = 500;
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_TOLD_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
 
 impl DecodeError {
-    /// A long `problem` is cut: serde quotes what it did not expect, and that may be megabytes.
+    /// Long texts are cut: serde quotes what it did not expect, and that may be megabytes.
     pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        let mut problem = problem.into();
-        if let Some((end, _)) = problem.char_indices().nth(MAX_PROBLEM_CHARS) {
-            problem.truncate(end);
-            problem.push('…');
-        }
-        Self { field: field.into(), problem }
+        Self { field: cut(field.into()), problem: cut(problem.into()) }
     }
 
     /// Always [`ErrorKind::Invalid`].
@@ -131,5 +134,8 @@ mod tests {
             assert!(error.field.starts_with("events[0]") && error.to_string().len() < 1100, "{}", error.field);
             assert!(error.problem.ends_with('…'));
         }
+        let record = format!("{{\"context\":{{\"profile_id\":\"p\"}},\"interactions\":[{{\"{value}\":1}}]}}");
+        let error = crate::decode_interactions(ContentType::Json, record.as_bytes()).expect_err("is refused");
+        assert!(error.field.starts_with("interactions[0].é") && error.to_string().len() < 2200, "{}", error.field);
     }
 }
