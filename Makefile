@@ -16,7 +16,7 @@ ARGS ?=
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\n'; printf '  %s\n' 'ARGS="…"          arguments for demo, demo-once, bench and players' \
+	@printf '\n'; printf '  %s\n' 'ARGS="…"          arguments for demo, demo-once, bench, fuzz and players' \
 	  'MARQUEE_DATA      folder with waterloo-sqoe4/ and ml-latest-small/, for the tests on real data' \
 	  'CARGO_TARGET_DIR  where cargo builds, now $(CARGO_TARGET_DIR)'
 
@@ -55,6 +55,10 @@ players: ## compare sessions of real players with what happened, and write docs/
 .PHONY: screenshots
 screenshots: ## write the pictures of the README anew (needs Node, Chromium and FFmpeg)
 	@scripts/web.sh screenshots
+
+.PHONY: fuzz
+fuzz: ## fuzz what reads bytes from outside: ARGS="SECONDS [TARGET…]", 12 s each by default
+	@scripts/fuzz.sh $(ARGS)
 
 .PHONY: lint
 lint: ## check format and lints

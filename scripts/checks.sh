@@ -7,7 +7,7 @@ source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
 # Cheap and decisive first.
-all=(data packages python format buf clippy web sdk tests udf pages journey players oracle deny)
+all=(data packages python format buf clippy web sdk tests udf fuzz pages journey players oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
@@ -19,6 +19,7 @@ declare -A titles=(
   [sdk]="package for web players: types, units, size, dist/ is what the sources make"
   [tests]="cargo test"
   [udf]="Arroyo: the fold as its function, through the C interface"
+  [fuzz]="a minute of fuzzing: decoders, CMCD, a shard of the playback job"
   [pages]="pages in Chromium, over made-up viewers"
   [journey]="the loop in Chromium, from marquee demo"
   [players]="hls.js, dash.js and Shaka in Chromium, against what really happened"
@@ -62,6 +63,14 @@ with_node() {
   fi
 }
 
+check_fuzz() {
+  if c++ --version >/dev/null 2>&1 || in_ci; then
+    stage "${titles[fuzz]}" scripts/fuzz.sh
+  else
+    leave_out "${titles[fuzz]}" "libFuzzer needs a C++ compiler (c++), which is not there"
+  fi
+}
+
 check_deny() {
   if ! cargo deny --version >/dev/null 2>&1; then
     leave_out "${titles[deny]}" "cargo-deny is not installed (cargo install cargo-deny --locked)"
@@ -88,6 +97,7 @@ run() {
     players) with_node players scripts/players.sh check ;;
     tests) stage "$title" cargo test --workspace --locked ;;
     udf) stage "$title" scripts/udf.sh ;;
+    fuzz) check_fuzz ;;
     # No __pycache__ beside the sources; pytest's own cache goes where git does not look.
     oracle) stage "$title" env PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -o cache_dir=.cache/pytest tests/oracle ;;
     deny) check_deny ;;

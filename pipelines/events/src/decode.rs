@@ -56,9 +56,21 @@ pub struct DecodeError {
     pub problem: String,
 }
 
+/// So much of a field and of a problem is told (characters).
+const MAX_TOLD_CHARS: usize = 500;
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_TOLD_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 impl DecodeError {
+    /// Long texts are cut: serde quotes what it did not expect, and that may be megabytes.
     pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
+        Self { field: cut(field.into()), problem: cut(problem.into()) }
     }
 
     /// Always [`ErrorKind::Invalid`].
@@ -71,7 +83,7 @@ impl DecodeError {
 ///
 /// # Errors
 /// When the bytes are not a batch in this format, when `context.session_id` is missing, when an identifier is longer
-/// than [`MAX_ID_BYTES`] or there are no events or more than [`MAX_EVENTS_PER_BATCH`]; the error names the field. A CMCD
+/// than [`MAX_ID_BYTES`] or has a NUL, or there are no events or more than [`MAX_EVENTS_PER_BATCH`]; the error names the field. A CMCD
 /// record is no batch: `marquee_cmcd::decode_record` reads it.
 pub fn decode(content_type: ContentType, bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
     let batch = match content_type {
@@ -100,6 +112,9 @@ pub(crate) fn check_context(context: &ContextView<'_>) -> Result<(), DecodeError
             let problem = format!("has {} bytes, at most {MAX_ID_BYTES} are accepted", value.len());
             return Err(DecodeError::new(format!("context.{name}"), problem));
         }
+        if value.contains('\0') {
+            return Err(DecodeError::new(format!("context.{name}"), "has a NUL, where many readers end a text"));
+        }
     }
     Ok(())
 }
@@ -111,4 +126,24 @@ pub(crate) fn no_batch() -> DecodeError {
 
 pub(crate) fn too_many_events() -> DecodeError {
     DecodeError::new("events", format!("has too many events, at most {MAX_EVENTS_PER_BATCH} are accepted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer to a request and the detail of a dead letter do not repeat what was sent.
+    #[test]
+    fn problems_are_short_however_long_the_value() {
+        let value = "é".repeat(1 << 20);
+        for members in [format!("\"sequence\":\"{value}\""), format!("\"{value}\":1")] {
+            let record = format!("{{\"context\":{{\"session_id\":\"a\"}},\"events\":[{{{members}}}]}}");
+            let error = decode(ContentType::Json, record.as_bytes()).expect_err("is refused");
+            assert!(error.field.starts_with("events[0]") && error.to_string().len() < 1100, "{}", error.field);
+            assert!(error.problem.ends_with('…'));
+        }
+        let record = format!("{{\"context\":{{\"profile_id\":\"p\"}},\"interactions\":[{{\"{value}\":1}}]}}");
+        let error = crate::decode_interactions(ContentType::Json, record.as_bytes()).expect_err("is refused");
+        assert!(error.field.starts_with("interactions[0].é") && error.to_string().len() < 2200, "{}", error.field);
+    }
 }

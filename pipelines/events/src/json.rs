@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::decode::too_many_events;
 use crate::flat_payload::put_together;
+use crate::object::Object;
 use crate::proto::view_event::Payload;
 use crate::view::{CONTEXT_FIELDS, LOCATION_FIELDS};
 use crate::{
@@ -200,7 +201,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for EventJson<'a> {
                             if event.payload.is_some() {
                                 return Err(A::Error::custom(format!("a second payload `{name}` in one event")));
                             }
-                            let fields = map.next_value::<PayloadFields<'de>>()?;
+                            let Object(fields) = map.next_value::<Object<PayloadFields<'de>>>()?;
                             event.payload = Some(fields.into_payload(kind).map_err(A::Error::custom)?);
                         }
                     }

@@ -10,6 +10,7 @@ mod error_kind;
 mod flat_payload;
 pub mod interactions;
 mod json;
+mod object;
 pub mod proto;
 mod protobuf;
 mod split;

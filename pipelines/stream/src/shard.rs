@@ -115,15 +115,14 @@ impl Shard {
 
     fn run_once(&self) -> Result<(), StreamError> {
         let (mut state, mut at) = self.recover()?;
-        let io = ShardIo {
-            shard: self.id.clone(),
-            store: self.store.clone(),
-            lake: self.commit.lake.clone(),
-            handle: self.commit.handle.clone(),
-            clock: self.clock.clone(),
-            replay_table: self.job.replay_table(),
-            paths_by_epoch: std::sync::Mutex::default(),
-        };
+        let io = ShardIo::new(
+            self.id.clone(),
+            self.store.clone(),
+            self.commit.lake.clone(),
+            self.commit.handle.clone(),
+            self.clock.clone(),
+            self.job.replay_table(),
+        );
         let mut in_flight: Option<InFlight> = None;
         while !self.stop.load(Ordering::Acquire) && !self.runtime.has_failed() {
             let read = self.read(state.as_mut(), &mut at)?;

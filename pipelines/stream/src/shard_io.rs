@@ -18,16 +18,28 @@ const EPOCHS_AT_ONCE: usize = 4;
 
 /// A shard's view of what it has written before.
 pub struct ShardIo {
-    pub(crate) shard: ShardId,
-    pub(crate) store: ShardStore,
-    pub(crate) lake: Arc<dyn EpochCommit>,
-    pub(crate) handle: Handle,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) replay_table: &'static TableSpec,
-    pub(crate) paths_by_epoch: Mutex<HashMap<u64, Vec<String>>>,
+    shard: ShardId,
+    store: ShardStore,
+    lake: Arc<dyn EpochCommit>,
+    handle: Handle,
+    clock: Arc<dyn Clock>,
+    replay_table: &'static TableSpec,
+    paths_by_epoch: Mutex<HashMap<u64, Vec<String>>>,
 }
 
 impl ShardIo {
+    /// The view of `shard`, whose manifests are in `store` and whose rows are in `replay_table` of `lake`.
+    pub fn new(
+        shard: ShardId,
+        store: ShardStore,
+        lake: Arc<dyn EpochCommit>,
+        handle: Handle,
+        clock: Arc<dyn Clock>,
+        replay_table: &'static TableSpec,
+    ) -> Self {
+        Self { shard, store, lake, handle, clock, replay_table, paths_by_epoch: Mutex::default() }
+    }
+
     /// The injected clock (ms since the epoch).
     pub fn now_ms(&self) -> i64 {
         self.clock.now_ms()

@@ -72,6 +72,56 @@ async fn what_cannot_be_decoded_is_refused_by_field() {
 }
 
 #[tokio::test]
+async fn bodies_packed_otherwise_than_they_say_are_refused() {
+    let log = memory_log();
+    let server = Server::start(log.clone(), |_| {}).await;
+    let (json, bytes) = (to_json(&batch("a", 1)).into_bytes(), protobuf(&batch("a", 1)));
+    let post = |content_type, body: &[u8], encoding| {
+        server.post("/v1/events", content_type, body.to_vec()).header("content-encoding", encoding)
+    };
+    // Packed, and the header says nothing of it.
+    check_field(post(JSON, &gzip(&json), "identity"), 400, Some("batch"), "expected value").await;
+    check_field(post(PROTOBUF, &gzip(&bytes), "identity"), 400, Some("batch"), "protobuf").await;
+    // Not packed, or packed twice.
+    check_field(post(JSON, &json, "gzip"), 400, Some("body"), "no gzip").await;
+    check_field(post(PROTOBUF, &bytes, "x-gzip"), 400, Some("body"), "no gzip").await;
+    check_field(post(JSON, &gzip(&gzip(&json)), "gzip"), 400, Some("batch"), "expected value").await;
+    let broken = [&gzip(&json)[..], b"rubbish"].concat();
+    check_field(post(JSON, &broken, "gzip"), 400, Some("body"), "no gzip").await;
+    for encoding in ["deflate", "zstd", "gzip, gzip", ""] {
+        check_field(post(JSON, &json, encoding), 415, None, "the content encoding is unknown").await;
+    }
+    // The other format than the header says.
+    check_field(post(JSON, &bytes, "identity"), 400, Some("batch"), "expected value").await;
+    check_field(post(PROTOBUF, &json, "identity"), 400, Some("batch"), "protobuf").await;
+    assert!(log.records("playback").is_empty());
+}
+
+#[tokio::test]
+async fn texts_that_are_none_are_refused_by_field() {
+    let log = memory_log();
+    let server = Server::start(log.clone(), |_| {}).await;
+    let json = |session_id: &[u8]| {
+        let body = [br#"{"context":{"session_id":""#, session_id, br#""},"events":[{"sequence":0}]}"#].concat();
+        server.post("/v1/events", JSON, body)
+    };
+    check_field(json(b"a\0b"), 400, Some("context.session_id"), "control character").await;
+    check_field(json(b"a\xffb"), 400, Some("context.session_id"), "invalid unicode").await;
+    check_field(json(b"\\ud800"), 400, Some("context.session_id"), "hex escape").await;
+    check_field(json(&[b'x'; 257]), 400, Some("context.session_id"), "has 257 bytes").await;
+    check_field(json(&vec![b'x'; 3 << 20]), 400, Some("context.session_id"), "has 3145728 bytes").await;
+    check_field(json(&vec![b'x'; 10 << 20]), 413, None, "4194304 bytes").await;
+    let protobuf = server.post("/v1/events", PROTOBUF, b"\x0a\x03\x0a\x01\xff".to_vec());
+    check_field(protobuf, 400, Some("context"), "not UTF-8").await;
+    // The answer does not send the megabytes back.
+    let sequence = format!(r#"{{"events":[{{"sequence":"{}"}}]}}"#, "x".repeat(3 << 20));
+    let answer = check(server.post("/v1/events", JSON, sequence), 400).await;
+    assert_eq!(answer["error"]["field"], "events[0].sequence");
+    assert!(answer.to_string().len() < 2_000);
+    assert!(log.records("playback").is_empty());
+}
+
+#[tokio::test]
 async fn unknown_formats_are_refused() {
     let server = Server::start(memory_log(), |_| {}).await;
     check_field(server.post("/v1/events", "text/plain", "{}"), 415, None, "application/x-protobuf").await;

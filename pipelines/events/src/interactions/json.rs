@@ -8,16 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::proto::interaction::Payload;
 use super::{InteractionBatch, proto, protobuf};
+use crate::object::Object;
 use crate::{DecodeError, MAX_EVENTS_PER_BATCH};
 
 pub(super) fn decode(bytes: &[u8]) -> Result<InteractionBatch, DecodeError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let batch: BatchJson = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        // `?` is a place inside an object whose key was not read yet, `.` the whole.
-        let path = error.path().to_string();
-        let path = path.trim_end_matches('?').trim_end_matches('.');
-        DecodeError::new(if path.is_empty() { "batch" } else { path }, error.inner().to_string())
-    })?;
+    let Object(batch) =
+        serde_path_to_error::deserialize::<_, Object<BatchJson>>(&mut deserializer).map_err(|error| {
+            // `?` is a place inside an object whose key was not read yet, `.` the whole.
+            let path = error.path().to_string();
+            let path = path.trim_end_matches('?').trim_end_matches('.');
+            DecodeError::new(if path.is_empty() { "batch" } else { path }, error.inner().to_string())
+        })?;
     deserializer.end().map_err(|_| DecodeError::new("batch", "has something after its end"))?;
     Ok(InteractionBatch {
         context: proto::Context {
@@ -45,9 +47,18 @@ pub fn to_json(batch: &proto::InteractionBatch) -> String {
     serde_json::to_string(&batch).expect("plain data can be written")
 }
 
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|object| object.0)
+}
+
+fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|object| object.0))
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BatchJson {
+    #[serde(deserialize_with = "object")]
     context: ContextJson,
     #[serde(default)]
     sent_at_ms: i64,
@@ -79,7 +90,7 @@ impl<'de> Deserialize<'de> for InteractionsJson {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut interactions = Vec::new();
-                while let Some(interaction) = seq.next_element()? {
+                while let Some(Object(interaction)) = seq.next_element()? {
                     if interactions.len() == MAX_EVENTS_PER_BATCH {
                         return Err(A::Error::custom(protobuf::too_many().problem));
                     }
@@ -103,25 +114,25 @@ struct InteractionJson {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     interaction_id: String,
     event_time_ms: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     impression: Option<ImpressionJson>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     click: Option<ClickJson>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     view_started: Option<ViewStartedJson>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     view_progress: Option<WatchedJson>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     view_finished: Option<WatchedJson>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     list_add: Option<TitleJson>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     list_remove: Option<TitleJson>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     rating: Option<RatingJson>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     search: Option<SearchJson>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     not_interested: Option<TitleJson>,
 }
 

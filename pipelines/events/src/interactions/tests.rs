@@ -73,6 +73,15 @@ fn errors_name_the_field() {
 }
 
 #[test]
+fn an_array_is_no_object() {
+    check_batch(r#"[{"profile_id":"p"},0,[]]"#, "batch", "expected an object");
+    check_batch(r#"{"context":["p"],"interactions":[]}"#, "context", "expected an object");
+    check(r#"["i",1]"#, "interactions[0]", "expected an object");
+    check(r#"{"event_time_ms":1,"list_add":["t"]}"#, "interactions[0].list_add", "expected an object");
+    check(r#"{"event_time_ms":1,"list_add":null}"#, "interactions[0]", "no payload");
+}
+
+#[test]
 fn numbers_that_are_none_are_refused_in_protobuf() {
     for value in [f64::NAN, f64::INFINITY, 7.0] {
         let rating = Payload::Rating(proto::Rating { title_id: "t".into(), value });

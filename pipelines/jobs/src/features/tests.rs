@@ -2,7 +2,7 @@
 //! into epochs, repeated and broken off.
 
 #[path = "../../../../tests/it/tests/it/memory_lake.rs"]
-mod memory_lake;
+pub(crate) mod memory_lake;
 mod parity;
 mod rows;
 mod runtime;

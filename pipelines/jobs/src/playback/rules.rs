@@ -75,6 +75,9 @@ pub(crate) fn broken_rule(
         | PayloadView::SessionEnd { reason: text } => [text, "", ""],
         _ => [""; 3],
     };
+    if texts.iter().any(|text| text.contains('\0')) || event.event_id.contains('\0') {
+        return Some(("text_with_nul", "a text has a NUL, where many readers end a text".to_owned()));
+    }
     let longest = texts.into_iter().map(str::len).max().unwrap_or_default();
     (longest > MAX_ID_BYTES).then(|| ("text_too_long", format!("a text of the payload has {longest} bytes")))
 }

@@ -498,4 +498,6 @@ fn adopt(session: &mut Session, known: ClosedSession) {
 }
 
 #[cfg(test)]
+mod bad_records;
+#[cfg(test)]
 mod tests;

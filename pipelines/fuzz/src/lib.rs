@@ -1,0 +1,15 @@
+//! What the fuzz targets share: properties of decoded batches, a shard of the playback job to throw records at, and the
+//! inputs to begin with. A target is a few lines in `fuzz_targets/`; what one finds becomes a test of the crate that was
+//! wrong.
+
+mod batches;
+#[allow(dead_code, reason = "the tests of the runtime use more of it")]
+#[path = "../../../tests/it/tests/it/memory_lake.rs"]
+mod memory_lake;
+mod records;
+mod seeds;
+mod shard;
+
+pub use batches::{check_batch, check_error, check_interactions};
+pub use seeds::write_seeds;
+pub use shard::check_accounting;
