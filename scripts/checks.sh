@@ -8,7 +8,7 @@ exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
 # Cheap and decisive first. `players` is run by name (`make players`): what real players lose on their way out differs from
 # run to run, and a release should not wait for that.
-all=(data packages python format buf clippy web sdk tests udf pages journey oracle deny)
+all=(data packages python format buf clippy web sdk kafka tests udf pages journey oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
@@ -18,6 +18,7 @@ declare -A titles=(
   [clippy]="cargo clippy"
   [web]="web app: types, units, dist/ is what the sources make"
   [sdk]="package for web players: types, units, size, dist/ is what the sources make"
+  [kafka]="Apache Kafka for the tests"
   [tests]="cargo test"
   [udf]="Arroyo: the fold as its function, through the C interface"
   [pages]="pages in Chromium, over made-up viewers"
@@ -87,6 +88,7 @@ run() {
     pages) with_node pages scripts/web.sh test ;;
     journey) with_node journey scripts/web.sh journey ;;
     players) with_node players scripts/players.sh check ;;
+    kafka) stage "$title" scripts/kafka.sh ;;
     tests) stage "$title" cargo test --workspace --locked ;;
     udf) stage "$title" scripts/udf.sh ;;
     # No __pycache__ beside the sources; pytest's own cache goes where git does not look.

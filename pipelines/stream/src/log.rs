@@ -247,6 +247,15 @@ pub enum LogError {
     /// Another process has the log open.
     #[error("the log in {0} is in use by another process")]
     InUse(String),
+    /// Asked like this it is refused, and asking again does not help: rights, sizes, settings.
+    #[error("the log refuses {operation}")]
+    Refused {
+        /// What was being done.
+        operation: &'static str,
+        /// The cause, with what to do.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The storage below failed.
     #[error("log storage failed while {operation}")]
     Storage {
@@ -262,7 +271,7 @@ impl LogError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            LogError::UnknownTopic(_) | LogError::Mismatch { .. } => ErrorKind::Invalid,
+            LogError::UnknownTopic(_) | LogError::Mismatch { .. } | LogError::Refused { .. } => ErrorKind::Invalid,
             LogError::Full { .. } | LogError::InUse(_) | LogError::Storage { .. } => ErrorKind::Unavailable,
             LogError::OffsetExpired { .. } | LogError::BeyondEnd { .. } | LogError::Damaged(_) => ErrorKind::Damaged,
         }

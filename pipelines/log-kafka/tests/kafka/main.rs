@@ -1,0 +1,7 @@
+//! [`KafkaLog`](marquee_log_kafka::KafkaLog) against real brokers: its port's contract, and what a cluster does to it.
+//! One cluster of one node and one of three serve all tests; each test has topics of its own.
+
+#![allow(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
+
+mod contract;
+mod setup;
