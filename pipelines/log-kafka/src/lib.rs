@@ -3,12 +3,13 @@
 //!
 //! Offsets have no gaps, as the port promises: nothing but Marquee may write to its topics, they are not compacted, and
 //! an idempotent producer leaves none. A gap is reported as damage, never skipped. `ledger` says what
-//! [`append_once`](PartitionLog::append_once) holds against.
+//! [`append_once`](PartitionLog::append_once) holds against. [`KafkaMembership`] shares partitions among processes.
 
 mod cluster;
 mod error;
 mod header;
 mod ledger;
+mod membership;
 mod options;
 mod producer;
 mod read;
@@ -26,6 +27,7 @@ use tokio::runtime::Handle;
 use crate::cluster::{CleanUp, Cluster, Topic};
 use crate::error::unavailable;
 use crate::ledger::{Ledger, Once};
+pub use crate::membership::{KafkaMembership, MembershipOptions};
 pub use crate::options::{DEFAULT_MAX_WAITING_BYTES, KafkaOptions, MAX_RECORD_BYTES, Sasl, SecurityProtocol};
 use crate::producer::{Outgoing, Producer};
 

@@ -14,10 +14,19 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// A week, as it should be.
 pub const RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
+/// Short, since a test waits for it; long enough for a busy machine.
+pub const LEASE: Duration = Duration::from_secs(3);
+
 /// The cluster of one node; `None` where tests cannot start Kafka, and then that is said.
 pub fn one_node(test: &str) -> Option<&'static KafkaCluster> {
     static CLUSTER: OnceLock<KafkaCluster> = OnceLock::new();
     kafka_is_here(test).then(|| CLUSTER.get_or_init(|| KafkaCluster::start(1)))
+}
+
+/// The cluster of three nodes; `None` where tests cannot start Kafka.
+pub fn three_nodes(test: &str) -> Option<&'static KafkaCluster> {
+    static CLUSTER: OnceLock<KafkaCluster> = OnceLock::new();
+    kafka_is_here(test).then(|| CLUSTER.get_or_init(|| KafkaCluster::start(3)))
 }
 
 /// Options for a cluster of so few nodes.
@@ -27,7 +36,7 @@ pub fn options(cluster: &KafkaCluster) -> KafkaOptions {
         replication_factor: nodes.min(3),
         min_insync_replicas: nodes.min(2),
         patience: Duration::from_secs(30),
-        ledger_lease: Duration::from_secs(3),
+        ledger_lease: LEASE,
         ..KafkaOptions::new(cluster.bootstrap_servers())
     }
 }
