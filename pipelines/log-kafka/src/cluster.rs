@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use marquee_stream::{LogError, TopicSpec};
 use rdkafka::admin::{
@@ -21,6 +21,12 @@ use crate::readers::Readers;
 
 /// One question to a broker; after that it is asked again, maybe another broker.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often readers that nobody uses are looked for.
+const HOUSE_EVERY: Duration = Duration::from_secs(10);
+
+/// A broker that serves is behind the controller by less than this.
+const BROKER_BEHIND: Duration = Duration::from_millis(250);
 
 /// How a topic is cleaned up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +81,14 @@ pub(crate) struct Cluster {
     topics: RwLock<HashMap<String, Arc<Topic>>>,
     /// Held while a topic is made.
     making: Mutex<()>,
+    house_kept: Mutex<Instant>,
 }
 
 impl Cluster {
     pub(crate) fn new(options: KafkaOptions) -> Result<Self, LogError> {
         let asking = options.asking().create().map_err(|error| from_kafka("opening the log", &error))?;
-        Ok(Self { options, asking, topics: RwLock::default(), making: Mutex::default() })
+        let house_kept = Mutex::new(Instant::now());
+        Ok(Self { options, asking, topics: RwLock::default(), making: Mutex::default(), house_kept })
     }
 
     /// A topic that is there.
@@ -88,8 +96,7 @@ impl Cluster {
         if let Some(topic) = self.seen_topic(name) {
             return Ok(topic);
         }
-        let partitions =
-            self.find(name, "looking for a topic")?.ok_or_else(|| LogError::UnknownTopic(name.to_owned()))?;
+        let partitions = self.find_surely(name)?.ok_or_else(|| LogError::UnknownTopic(name.to_owned()))?;
         Ok(self.see(name, partitions))
     }
 
@@ -103,20 +110,33 @@ impl Cluster {
         Arc::clone(topics.entry(name.to_owned()).or_insert_with(|| Arc::new(Topic::new(name, partitions))))
     }
 
-    /// Forgets the topic if it is gone, and says so.
+    /// Forgets the topic if it is gone or another one, and says so.
     pub(crate) fn check_topic(&self, topic: &Topic) -> Result<(), LogError> {
-        let there = self.find(&topic.name, "looking for a topic")?;
-        if there == Some(topic.partitions.len() as u32) {
-            return Ok(());
-        }
+        let asked = topic.partitions.len() as u32;
+        let error = match self.find_surely(&topic.name)? {
+            Some(found) if found == asked => return Ok(()),
+            Some(found) => LogError::Mismatch { topic: topic.name.clone(), asked, found },
+            None => LogError::UnknownTopic(topic.name.clone()),
+        };
         self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(&topic.name);
-        Err(LogError::UnknownTopic(topic.name.clone()))
+        Err(error)
+    }
+
+    /// As [`find`](Self::find), but a topic that was just made and that the asked broker may not know yet is found.
+    fn find_surely(&self, name: &str) -> Result<Option<u32>, LogError> {
+        let operation = "looking for a topic";
+        if let Some(partitions) = self.find(name, operation)? {
+            return Ok(Some(partitions));
+        }
+        std::thread::sleep(BROKER_BEHIND);
+        self.find(name, operation)
     }
 
     /// First kept offset and end of a partition, asked from its leader.
     pub(crate) fn bounds(&self, topic: &Topic, partition: u32) -> Result<Range<u64>, LogError> {
         let known = topic.partition(partition)?;
         let operation = "asking for the bounds of a partition";
+        self.keep_house();
         let mut patience = Patience::new(self.options.patience);
         loop {
             match self.asking.fetch_watermarks(&topic.name, partition as i32, REQUEST_TIMEOUT) {
@@ -127,6 +147,22 @@ impl Cluster {
                 }
                 Err(error) => self.after(operation, topic, &error, &mut patience)?,
             }
+        }
+    }
+
+    /// Once in a while: closes readers that nobody uses, and empties the queue of what librdkafka has to say.
+    fn keep_house(&self) {
+        let mut kept = self.house_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.elapsed() < HOUSE_EVERY {
+            return;
+        }
+        *kept = Instant::now();
+        drop(kept);
+        self.refusal();
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let topics: Vec<Arc<Topic>> = topics.values().cloned().collect();
+        for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+            partition.readers.close_idle();
         }
     }
 
@@ -151,9 +187,9 @@ impl Cluster {
     /// The number of partitions of a topic; `None` when there is none.
     fn find(&self, name: &str, operation: &'static str) -> Result<Option<u32>, LogError> {
         let mut patience = Patience::new(self.options.patience);
+        // What is in the queue is from before.
+        self.refusal();
         loop {
-            // Errors of connections wait here until somebody takes them.
-            while self.asking.poll(Duration::ZERO).is_some() {}
             let code = match self.asking.fetch_metadata(Some(name), REQUEST_TIMEOUT) {
                 Ok(metadata) => {
                     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
@@ -168,10 +204,24 @@ impl Cluster {
                 }
                 Err(error) => error.rdkafka_error_code().ok_or_else(|| from_kafka(operation, &error))?,
             };
+            if let Some(refusal) = self.refusal() {
+                return Err(from_code(operation, refusal));
+            }
             if !is_transient(code) || !patience.pause() {
                 return Err(from_code(operation, code));
             }
         }
+    }
+
+    /// What a connection was refused for since the last call; to a question it is only one that nobody answered.
+    fn refusal(&self) -> Option<Code> {
+        let mut refusal = None;
+        // Without any time, the first line of librdkafka's log would look like the end of the queue.
+        while let Some(event) = self.asking.poll(Duration::from_millis(1)) {
+            let code = event.err().and_then(|error| error.rdkafka_error_code());
+            refusal = refusal.or(code.filter(|code| matches!(from_code("", *code), LogError::Refused { .. })));
+        }
+        refusal
     }
 
     /// Makes a topic unless it is there, and waits until each partition has a leader.

@@ -51,7 +51,6 @@ pub(crate) fn from_code(operation: &'static str, code: Code) -> LogError {
         Code::PolicyViolation => "the cluster has a policy against such a topic",
         Code::UnsupportedVersion => "the brokers are too old for it",
         Code::InvalidTopic => "a topic's name has letters, digits, dots, dashes and underscores, 249 at most",
-        Code::UnknownMemberId => "another member of the group has taken this one's place",
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
             return unavailable(operation, format!("{code}: fewer replicas are in sync than min.insync.replicas asks for"));
         }

@@ -77,7 +77,7 @@ impl Shared {
     /// What a failed append is to say: a topic that is gone explains everything else.
     fn explain(&self, topic: &Topic, error: LogError) -> LogError {
         match self.cluster.check_topic(topic) {
-            Err(gone @ LogError::UnknownTopic(_)) => gone,
+            Err(gone @ (LogError::UnknownTopic(_) | LogError::Mismatch { .. })) => gone,
             _ => error,
         }
     }
@@ -97,8 +97,16 @@ impl Shared {
         let once = Once { cluster: &self.cluster, producer, ledger: &ledger, topic: &topic, key, handle };
         once.append(records).map_err(|error| match error {
             error @ LogError::Full { .. } => error,
-            error => self.explain(&topic, error),
+            error => self.explain(&topic, self.forget_ledger(&topic.name, error)),
         })
+    }
+
+    /// A ledger that is gone is not remembered.
+    fn forget_ledger(&self, topic: &str, error: LogError) -> LogError {
+        if let LogError::UnknownTopic(_) = error {
+            self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        }
+        error
     }
 }
 
@@ -193,7 +201,10 @@ impl PartitionLog for KafkaLog {
         let shared = &self.shared;
         shared.cluster.topic(topic)?;
         match shared.ledger(topic, false)? {
-            Some(ledger) => ledger.contains(&shared.cluster, ledger_key),
+            Some(ledger) => {
+                let contains = ledger.contains(&shared.cluster, ledger_key);
+                contains.map_err(|error| shared.forget_ledger(topic, error))
+            }
             None => Ok(false),
         }
     }

@@ -132,8 +132,15 @@ impl KafkaOptions {
                 .set("sasl.username", &sasl.username)
                 .set("sasl.password", &sasl.password);
         }
-        if let Some(file) = &self.ca_file {
-            config.set("ssl.ca.location", file.display().to_string());
+        match &self.ca_file {
+            Some(file) => {
+                config.set("ssl.ca.location", file.display().to_string());
+            }
+            // Our own OpenSSL does not know where this system keeps its certificates.
+            None if cfg!(feature = "tls") => {
+                config.set("ssl.ca.location", "probe");
+            }
+            None => {}
         }
         config
     }

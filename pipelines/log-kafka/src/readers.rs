@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use marquee_stream::{LogError, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
@@ -33,11 +33,16 @@ struct State {
 }
 
 impl Readers {
+    /// Closes readers that nobody has used for long.
+    pub(crate) fn close_idle(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.idle.retain(|reader| reader.used.elapsed() < IDLE);
+    }
+
     /// Lends a reader, best one that is at `place`: `None` means that a new one may be made. Blocks while all are lent.
     pub(crate) fn lend(&self, place: u64) -> Lent<'_> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            state.idle.retain(|reader| reader.used.elapsed() < IDLE);
             let there = state.idle.iter().position(|reader| reader.place == place);
             // The one that was used least recently is first.
             let other = (state.idle.len() + state.in_use >= MAX_READERS && !state.idle.is_empty()).then_some(0);
@@ -143,10 +148,14 @@ impl Reader {
                 Some(Ok(message)) => return Ok(Found::Message(message)),
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Found::End),
                 Some(Err(error)) => {
-                    use rdkafka::error::RDKafkaErrorCode as Code;
                     match error.rdkafka_error_code() {
-                        Some(Code::OffsetOutOfRange | Code::AutoOffsetReset | Code::LogTruncation) => {
-                            return Ok(Found::OutOfRange);
+                        Some(Code::OffsetOutOfRange | Code::AutoOffsetReset) => return Ok(Found::OutOfRange),
+                        Some(Code::LogTruncation) => {
+                            return Err(LogError::Damaged(format!(
+                                "{}/{} has lost acknowledged records before offset {}: a replica that lacked them became \
+                                 the leader; restore the topic, or the lake to an epoch before the loss",
+                                self.topic, self.partition, self.place
+                            )));
                         }
                         Some(code) if is_unknown_topic(code) => return Ok(Found::UnknownTopic),
                         // The group that is never joined has its own troubles.

@@ -20,6 +20,12 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 /// Small heaps, no warm-up: a test's cluster lives for a minute.
 const JVM: [&str; 5] = ["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
 
+/// Who may connect to [`KafkaCluster::sasl_servers`].
+pub const SASL_USER: &str = "marquee";
+
+/// That user's password.
+pub const SASL_PASSWORD: &str = "not-a-secret";
+
 /// Names the folder with Kafka's jars, where scripts/kafka.sh did not put them at the usual place.
 const LIBS: &str = "MARQUEE_KAFKA_LIBS";
 
@@ -67,6 +73,7 @@ pub struct KafkaCluster {
 
 struct Node {
     port: u16,
+    sasl_port: u16,
     process: Mutex<Option<Process>>,
 }
 
@@ -78,15 +85,16 @@ impl KafkaCluster {
     pub fn start(nodes: u32) -> Self {
         let libs = libs().expect("Kafka is here");
         let dir = tempfile::Builder::new().prefix("marquee-kafka-").tempdir().expect("a folder");
-        let ports = free_ports(2 * nodes as usize);
-        let (brokers, controllers) = ports.split_at(nodes as usize);
-        let voters: Vec<String> = (1..).zip(controllers).map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect();
-        for ((id, broker), controller) in (1..).zip(brokers).zip(controllers) {
-            let settings = settings(id, nodes, *broker, *controller, &voters.join(","), &data(dir.path(), id));
+        let ports = free_ports(nodes);
+        let voters = (1..).zip(&ports).map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller));
+        let voters = voters.collect::<Vec<_>>().join(",");
+        for (id, ports) in (1..).zip(&ports) {
+            let settings = settings(id, nodes, ports, &voters, &data(dir.path(), id));
             std::fs::write(dir.path().join(format!("{id}.properties")), settings).expect("settings can be written");
         }
-        let make_node = |port: &u16| Node { port: *port, process: Mutex::new(None) };
-        let cluster = Self { nodes: brokers.iter().map(make_node).collect(), libs, dir };
+        let make_node =
+            |ports: &Ports| Node { port: ports.broker, sasl_port: ports.sasl, process: Mutex::new(None) };
+        let cluster = Self { nodes: ports.iter().map(make_node).collect(), libs, dir };
         cluster.format();
         for id in cluster.ids() {
             *cluster.process(id) = Some(cluster.start_node(id));
@@ -99,7 +107,16 @@ impl KafkaCluster {
 
     /// What clients connect to.
     pub fn bootstrap_servers(&self) -> String {
-        let addresses: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        self.servers(|node| node.port)
+    }
+
+    /// What clients connect to that prove who they are, with SASL PLAIN: [`SASL_USER`] and [`SASL_PASSWORD`].
+    pub fn sasl_servers(&self) -> String {
+        self.servers(|node| node.sasl_port)
+    }
+
+    fn servers(&self, port: impl Fn(&Node) -> u16) -> String {
+        let addresses: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", port(node))).collect();
         addresses.join(",")
     }
 
@@ -199,22 +216,37 @@ fn data(dir: &Path, id: u32) -> PathBuf {
     dir.join(format!("data-{id}"))
 }
 
-/// Free now; the kernel does not give out a port again soon after it was given back.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("a bound port").port()).collect()
+/// Of one node.
+struct Ports {
+    broker: u16,
+    controller: u16,
+    sasl: u16,
 }
 
-fn settings(id: u32, nodes: u32, broker: u16, controller: u16, voters: &str, data: &Path) -> String {
+/// Free now; the kernel does not give out a port again soon after it was given back.
+fn free_ports(nodes: u32) -> Vec<Ports> {
+    let listeners: Vec<TcpListener> =
+        (0..3 * nodes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let port = |listener: &TcpListener| listener.local_addr().expect("a bound port").port();
+    let of_node =
+        |three: &[TcpListener]| Ports { broker: port(&three[0]), controller: port(&three[1]), sasl: port(&three[2]) };
+    listeners.chunks(3).map(of_node).collect()
+}
+
+fn settings(id: u32, nodes: u32, ports: &Ports, voters: &str, data: &Path) -> String {
+    let Ports { broker, controller, sasl } = ports;
     let replicas = nodes.min(3);
     let mut settings = format!(
         "process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_{SASL_USER}=\"{SASL_PASSWORD}\";
 log.dirs={}
 offsets.topic.replication.factor={replicas}
 ",

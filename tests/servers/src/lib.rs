@@ -4,4 +4,4 @@
 mod kafka;
 mod process;
 
-pub use kafka::{KafkaCluster, kafka_is_here};
+pub use kafka::{KafkaCluster, SASL_PASSWORD, SASL_USER, kafka_is_here};

@@ -4,9 +4,9 @@ use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use marquee_events::ErrorKind;
-use marquee_log_kafka::{KafkaLog, KafkaOptions};
+use marquee_log_kafka::{KafkaLog, KafkaOptions, Sasl, SecurityProtocol};
 use marquee_stream::{LogError, NewRecord, PartitionLog as _, Position, TopicSpec};
-use marquee_test_servers::KafkaCluster;
+use marquee_test_servers::{KafkaCluster, SASL_PASSWORD, SASL_USER};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -189,4 +189,31 @@ fn brokers_that_are_away_are_named() {
     let error = log.partitions("playback").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.source().unwrap().to_string().contains("brokers run"), "{error:?}");
+}
+
+#[test]
+fn a_wrong_password_is_named() {
+    let Some(cluster) = one_node("a_wrong_password_is_named") else { return };
+    let with_password = |password: &str| {
+        open(KafkaOptions {
+            bootstrap_servers: cluster.sasl_servers(),
+            security_protocol: SecurityProtocol::SaslPlaintext,
+            sasl: Some(Sasl {
+                mechanism: "PLAIN".to_owned(),
+                username: SASL_USER.to_owned(),
+                password: password.to_owned(),
+            }),
+            ..options(cluster)
+        })
+    };
+    let log = with_password(SASL_PASSWORD);
+    log.ensure_topic(&spec("topics-sasl", 1)).unwrap();
+    append(&log, "topics-sasl", vec![record(0, "a")]).unwrap();
+    assert_eq!(texts(&read_all(&log, "topics-sasl", 0).unwrap()), ["a"]);
+
+    let started = Instant::now();
+    let error = with_password("a guess").partitions("topics-sasl").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(error.source().unwrap().to_string().contains("check the SASL mechanism"), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(15), "it took {:?}", started.elapsed());
 }
