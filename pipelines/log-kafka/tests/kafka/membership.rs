@@ -102,7 +102,7 @@ fn a_partition_goes_when_it_is_released() {
     }
     let kept = first.assignment().unwrap();
     assert_eq!(kept.partitions.len(), 2);
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(3));
     assert_eq!(second.assignment().unwrap().partitions.len(), 0, "they are not released");
     first.released(kept.generation);
     let gone = wait_for(&second, "released", |assignment| assignment.partitions.len() == 2);
