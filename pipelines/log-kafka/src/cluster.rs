@@ -14,6 +14,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::MetadataTopic;
 
 use crate::error::{Patience, from_code, from_kafka, is_transient, is_unknown_topic, refused, unavailable};
 use crate::options::{KafkaOptions, max_message_bytes};
@@ -193,7 +194,7 @@ impl Cluster {
             let code = match self.asking.fetch_metadata(Some(name), REQUEST_TIMEOUT) {
                 Ok(metadata) => {
                     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-                    let code = topic.and_then(|topic| topic.error()).map(Code::from);
+                    let code = topic.and_then(MetadataTopic::error).map(Code::from);
                     let partitions = topic.map_or(0, |topic| topic.partitions().len()) as u32;
                     match code {
                         None if partitions > 0 => return Ok(Some(partitions)),

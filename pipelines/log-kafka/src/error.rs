@@ -52,7 +52,10 @@ pub(crate) fn from_code(operation: &'static str, code: Code) -> LogError {
         Code::UnsupportedVersion => "the brokers are too old for it",
         Code::InvalidTopic => "a topic's name has letters, digits, dots, dashes and underscores, 249 at most",
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-            return unavailable(operation, format!("{code}: fewer replicas are in sync than min.insync.replicas asks for"));
+            return unavailable(
+                operation,
+                format!("{code}: fewer replicas are in sync than min.insync.replicas asks for"),
+            );
         }
         Code::MessageTimedOut => return unavailable(operation, "no broker has acknowledged it in time"),
         Code::AllBrokersDown | Code::BrokerTransportFailure | Code::OperationTimedOut => {

@@ -22,8 +22,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use marquee_stream::{LogError, NewRecord, Position};
-use rdkafka::message::{BorrowedMessage, OwnedHeaders, Timestamp};
 use rdkafka::Message as _;
+use rdkafka::message::{BorrowedMessage, OwnedHeaders, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -290,7 +290,10 @@ impl Once<'_> {
             };
             if asked.elapsed() >= lease / 4 {
                 if !patience.pause() {
-                    return Err(unavailable("appending records once", "the brokers are too slow for the ledger's lease"));
+                    return Err(unavailable(
+                        "appending records once",
+                        "the brokers are too slow for the ledger's lease",
+                    ));
                 }
                 continue;
             }
@@ -428,7 +431,11 @@ mod tests {
     fn the_first_claim_holds_until_its_lease_is_over() {
         let check = |of: &[(u8, i64)], holder: u8, since: u64, contested: bool| {
             let claims = claims(of);
-            assert_eq!((claims.holder, claims.since, claims.contested), (holder.to_string(), since, contested), "{of:?}");
+            assert_eq!(
+                (claims.holder, claims.since, claims.contested),
+                (holder.to_string(), since, contested),
+                "{of:?}"
+            );
         };
         check(&[(1, 0)], 1, 10, false);
         check(&[(1, 0), (1, 900)], 1, 10, false);

@@ -111,11 +111,7 @@ impl Shared {
 }
 
 /// A record as it is sent to its partition.
-fn outgoing<'a>(
-    topic: &Topic,
-    record: &'a NewRecord,
-    ledger: Option<(&str, usize)>,
-) -> Result<Outgoing<'a>, LogError> {
+fn outgoing<'a>(topic: &Topic, record: &'a NewRecord, ledger: Option<(&str, usize)>) -> Result<Outgoing<'a>, LogError> {
     let (partition, key) = match &record.route {
         Route::Key(key) => (partition_of(key, topic.partitions.len() as u32), Some(key.as_ref())),
         Route::Partition(partition) => (*partition, None),
@@ -154,12 +150,11 @@ impl PartitionLog for KafkaLog {
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
         let operation = "appending records";
-        let topic = match self.shared.cluster.seen_topic(topic) {
-            Some(topic) => topic,
-            None => {
-                let (shared, topic) = (Arc::clone(&self.shared), topic.to_owned());
-                blocking(operation, move || shared.cluster.topic(&topic)).await?
-            }
+        let topic = if let Some(topic) = self.shared.cluster.seen_topic(topic) {
+            topic
+        } else {
+            let (shared, topic) = (Arc::clone(&self.shared), topic.to_owned());
+            blocking(operation, move || shared.cluster.topic(&topic)).await?
         };
         let sent = {
             let outgoing = records.iter().map(|record| outgoing(&topic, record, None)).collect::<Result<_, _>>()?;

@@ -142,7 +142,8 @@ impl KafkaMembership {
         let consumer: Arc<BaseConsumer<Rebalances>> = Arc::new(consumer);
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| from_kafka(operation, &error))?;
-        let member = Member { shared: Arc::clone(&shared), consumer: Arc::clone(&consumer), patience: options.patience };
+        let member =
+            Member { shared: Arc::clone(&shared), consumer: Arc::clone(&consumer), patience: options.patience };
         let thread = std::thread::Builder::new().name("kafka-membership".to_owned()).spawn(move || member.run());
         let thread = Some(thread.map_err(|error| unavailable(operation, error))?);
         Ok(Self { shared, consumer, thread })

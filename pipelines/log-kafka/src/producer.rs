@@ -58,7 +58,10 @@ impl Producer {
         let operation = "appending records";
         if let Some(record) = records.iter().find(|record| record.payload.len() > MAX_RECORD_BYTES) {
             let bytes = record.payload.len();
-            return Err(refused(operation, format!("a record has {bytes} bytes, at most {MAX_RECORD_BYTES} are taken")));
+            return Err(refused(
+                operation,
+                format!("a record has {bytes} bytes, at most {MAX_RECORD_BYTES} are taken"),
+            ));
         }
         let sender = self.sender()?;
         let bytes: usize = records.iter().map(|record| record.payload.len() + RECORD_COST_BYTES).sum();
@@ -75,11 +78,8 @@ impl Producer {
             waiting_bytes: Arc::clone(&self.waiting_bytes),
         });
         for (index, record) in records.into_iter().enumerate() {
-            let delivery = Box::new(Delivery {
-                call: Arc::clone(&call),
-                index,
-                bytes: record.payload.len() + RECORD_COST_BYTES,
-            });
+            let delivery =
+                Box::new(Delivery { call: Arc::clone(&call), index, bytes: record.payload.len() + RECORD_COST_BYTES });
             let mut message = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, delivery)
                 .partition(record.partition as i32)
                 .payload(&record.payload)
@@ -93,11 +93,7 @@ impl Producer {
         }
         let outcome = answered.await.unwrap_or(Err(Code::PurgeQueue));
         outcome.map_err(|code| {
-            if is_unknown_topic(code) {
-                LogError::UnknownTopic(topic.to_owned())
-            } else {
-                from_code(operation, code)
-            }
+            if is_unknown_topic(code) { LogError::UnknownTopic(topic.to_owned()) } else { from_code(operation, code) }
         })
     }
 

@@ -193,19 +193,15 @@ impl Place<'_> {
                 None
             }
         };
-        match record {
-            Some(record) => {
-                self.partition.heard_of_end(record.offset + 1);
-                reader.ahead = Some(record);
-                Ok(true)
-            }
-            None => {
-                let place = reader.place;
-                self.bounds_around(place)?;
-                reader.move_to(place)?;
-                Ok(false)
-            }
+        if let Some(record) = record {
+            self.partition.heard_of_end(record.offset + 1);
+            reader.ahead = Some(record);
+            return Ok(true);
         }
+        let place = reader.place;
+        self.bounds_around(place)?;
+        reader.move_to(place)?;
+        Ok(false)
     }
 
     /// Waits for a while, at most `timeout`; whether the record is there.

@@ -1,4 +1,4 @@
-//! Apache Kafka in KRaft mode: every node is broker and controller. What it needs comes from scripts/kafka.sh.
+//! Apache Kafka, whose nodes here are broker and controller both. What it needs comes from scripts/kafka.sh.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -92,8 +92,7 @@ impl KafkaCluster {
             let settings = settings(id, nodes, ports, &voters, &data(dir.path(), id));
             std::fs::write(dir.path().join(format!("{id}.properties")), settings).expect("settings can be written");
         }
-        let make_node =
-            |ports: &Ports| Node { port: ports.broker, sasl_port: ports.sasl, process: Mutex::new(None) };
+        let make_node = |ports: &Ports| Node { port: ports.broker, sasl_port: ports.sasl, process: Mutex::new(None) };
         let cluster = Self { nodes: ports.iter().map(make_node).collect(), libs, dir };
         cluster.format();
         for id in cluster.ids() {
@@ -144,14 +143,14 @@ impl KafkaCluster {
         self.wait_until_it_serves(id);
     }
 
-    /// Makes the first of `replicas` the leader of a partition; the others are its other replicas. The controller of
-    /// these clusters gives a partition to its first replica within a second or two.
-    pub fn move_leader(&self, topic: &str, partition: u32, replicas: &[u32]) {
+    /// Makes the first of `replicas` the leader of partitions 0 to `partitions`; the others are their other replicas. The
+    /// controller of these clusters gives a partition to its first replica within a second or two.
+    pub fn move_leaders(&self, topic: &str, partitions: u32, replicas: &[u32]) {
+        let moves: Vec<String> = (0..partitions)
+            .map(|partition| format!(r#"{{"topic":"{topic}","partition":{partition},"replicas":{replicas:?}}}"#))
+            .collect();
         let plan = self.dir.path().join(format!("move-{}.json", Uuid::new_v4()));
-        let json = format!(
-            r#"{{"version":1,"partitions":[{{"topic":"{topic}","partition":{partition},"replicas":{replicas:?}}}]}}"#
-        );
-        std::fs::write(&plan, json).expect("a plan can be written");
+        std::fs::write(&plan, format!(r#"{{"version":1,"partitions":[{}]}}"#, moves.join(","))).expect("a plan");
         let plan = plan.display().to_string();
         let servers = self.bootstrap_servers();
         self.tool(

@@ -1,13 +1,16 @@
 //! Brokers that die and leaders that move, under load.
 
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use marquee_log_kafka::KafkaLog;
 use marquee_stream::PartitionLog as _;
+use marquee_test_servers::KafkaCluster;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::metadata::MetadataPartition;
 use tokio::runtime::Runtime;
 
 use crate::setup::{DEADLINE, open, options, read_all, record, spec, texts, three_nodes};
@@ -79,6 +82,21 @@ fn read_along(log: &KafkaLog, topic: &str, partition: u32, stop: &AtomicBool, ac
     }
 }
 
+fn wait_for_leader(cluster: &KafkaCluster, topic: &str, leader: u32) {
+    let asking: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let metadata = asking.fetch_metadata(Some(topic), DEADLINE).unwrap();
+        let leaders: Vec<i32> = metadata.topics()[0].partitions().iter().map(MetadataPartition::leader).collect();
+        if leaders.iter().all(|id| *id == leader as i32) {
+            return;
+        }
+        assert!(Instant::now() < until, "{leaders:?} lead, {leader} is to");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 #[test]
 fn killed_brokers_lose_nothing() {
     let Some(cluster) = three_nodes("killed_brokers_lose_nothing") else { return };
@@ -105,12 +123,9 @@ fn moving_leaders_lose_nothing() {
     check_under_load(&log, topic, |more| {
         more(100);
         for replicas in [[1, 2, 3], [2, 3, 1]] {
-            for partition in 0..PARTITIONS {
-                cluster.move_leader(topic, partition, &replicas);
-            }
-            // The controller moves them within a second or two.
-            std::thread::sleep(Duration::from_secs(2));
-            more(200);
+            cluster.move_leaders(topic, PARTITIONS, &replicas);
+            wait_for_leader(cluster, topic, replicas[0]);
+            more(100);
         }
     });
 }
