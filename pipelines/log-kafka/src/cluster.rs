@@ -23,6 +23,9 @@ use crate::readers::Readers;
 /// One question to a broker; after that it is asked again, maybe another broker.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A question that is the last one gets at least so long.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How often readers that nobody uses are looked for.
 const HOUSE_EVERY: Duration = Duration::from_secs(10);
 
@@ -97,7 +100,8 @@ impl Cluster {
         if let Some(topic) = self.seen_topic(name) {
             return Ok(topic);
         }
-        let partitions = self.find_surely(name)?.ok_or_else(|| LogError::UnknownTopic(name.to_owned()))?;
+        let partitions =
+            self.find_surely(name, self.options.patience)?.ok_or_else(|| LogError::UnknownTopic(name.to_owned()))?;
         Ok(self.see(name, partitions))
     }
 
@@ -113,8 +117,13 @@ impl Cluster {
 
     /// Forgets the topic if it is gone or another one, and says so.
     pub(crate) fn check_topic(&self, topic: &Topic) -> Result<(), LogError> {
+        self.check_topic_within(topic, self.options.patience)
+    }
+
+    /// The same, within so much time.
+    pub(crate) fn check_topic_within(&self, topic: &Topic, patience: Duration) -> Result<(), LogError> {
         let asked = topic.partitions.len() as u32;
-        let error = match self.find_surely(&topic.name)? {
+        let error = match self.find_surely(&topic.name, patience)? {
             Some(found) if found == asked => return Ok(()),
             Some(found) => LogError::Mismatch { topic: topic.name.clone(), asked, found },
             None => LogError::UnknownTopic(topic.name.clone()),
@@ -124,13 +133,13 @@ impl Cluster {
     }
 
     /// As [`find`](Self::find), but a topic that was just made and that the asked broker may not know yet is found.
-    fn find_surely(&self, name: &str) -> Result<Option<u32>, LogError> {
+    fn find_surely(&self, name: &str, patience: Duration) -> Result<Option<u32>, LogError> {
         let operation = "looking for a topic";
-        if let Some(partitions) = self.find(name, operation)? {
+        if let Some(partitions) = self.find(name, operation, patience)? {
             return Ok(Some(partitions));
         }
         std::thread::sleep(BROKER_BEHIND);
-        self.find(name, operation)
+        self.find(name, operation, patience)
     }
 
     /// First kept offset and end of a partition, asked from its leader.
@@ -140,7 +149,7 @@ impl Cluster {
         self.keep_house();
         let mut patience = Patience::new(self.options.patience);
         loop {
-            match self.asking.fetch_watermarks(&topic.name, partition as i32, REQUEST_TIMEOUT) {
+            match self.asking.fetch_watermarks(&topic.name, partition as i32, timeout(&patience)) {
                 Ok((start, end)) => {
                     let bounds = start.max(0) as u64..end.max(0) as u64;
                     known.heard_of_end(bounds.end);
@@ -186,12 +195,12 @@ impl Cluster {
     }
 
     /// The number of partitions of a topic; `None` when there is none.
-    fn find(&self, name: &str, operation: &'static str) -> Result<Option<u32>, LogError> {
-        let mut patience = Patience::new(self.options.patience);
+    fn find(&self, name: &str, operation: &'static str, patience: Duration) -> Result<Option<u32>, LogError> {
+        let mut patience = Patience::new(patience);
         // What is in the queue is from before.
         self.refusal();
         loop {
-            let code = match self.asking.fetch_metadata(Some(name), REQUEST_TIMEOUT) {
+            let code = match self.asking.fetch_metadata(Some(name), timeout(&patience)) {
                 Ok(metadata) => {
                     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
                     let code = topic.and_then(MetadataTopic::error).map(Code::from);
@@ -231,7 +240,7 @@ impl Cluster {
         let admin = self.options.asking().create().map_err(|error| from_kafka("creating a topic", &error))?;
         let mut patience = Patience::new(self.options.patience);
         loop {
-            match self.find(name, "creating a topic")? {
+            match self.find(name, "creating a topic", self.options.patience)? {
                 Some(found) if found == partitions => break,
                 Some(found) => {
                     return Err(LogError::Mismatch { topic: name.to_owned(), asked: partitions, found });
@@ -341,6 +350,10 @@ impl Cluster {
         let results = block_on(admin.alter_configs([&change], &options)).map_err(|e| from_kafka(operation, &e))?;
         results.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| from_code(operation, code)))
     }
+}
+
+fn timeout(patience: &Patience) -> Duration {
+    REQUEST_TIMEOUT.min(patience.left()).max(LAST_REQUEST_TIMEOUT)
 }
 
 /// Kafka's value: -1 keeps for ever.

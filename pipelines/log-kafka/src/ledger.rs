@@ -12,10 +12,11 @@
 //! 6. **done**.
 //!
 //! It holds against a crash between any two of these lines and within 5, against lost answers, and against any number of
-//! processes with the same key at the same time. It does not hold against a process that stands still (stopped, its
-//! machine suspended) for more than a quarter of a lease between 4 and the sending of what 5 has queued, while another one
-//! takes the key over: both append, and the records are in the log twice. Kafka could refuse the late ones only within
-//! transactions. The cost is bounded: bronze has such events twice, every fold counts them once.
+//! processes with the same key at the same time, as long as the brokers' clocks agree to a quarter of a lease. It does not
+//! hold against a process that stands still (stopped, its machine suspended) for more than a quarter of a lease between 4
+//! and the sending of what 5 has queued, while another one takes the key over: both append, and the records are in the log
+//! twice. Kafka could refuse the late ones only within transactions. The cost is bounded: bronze has such events twice,
+//! every fold counts them once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

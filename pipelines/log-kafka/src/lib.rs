@@ -76,7 +76,7 @@ impl Shared {
 
     /// What a failed append is to say: a topic that is gone explains everything else.
     fn explain(&self, topic: &Topic, error: LogError) -> LogError {
-        match self.cluster.check_topic(topic) {
+        match self.cluster.check_topic_within(topic, Duration::ZERO) {
             Err(gone @ (LogError::UnknownTopic(_) | LogError::Mismatch { .. })) => gone,
             _ => error,
         }

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use marquee_log_kafka::KafkaLog;
-use marquee_stream::PartitionLog as _;
-use marquee_test_servers::KafkaCluster;
+use marquee_events::ErrorKind;
+use marquee_log_kafka::{KafkaLog, KafkaMembership, KafkaOptions, MembershipOptions};
+use marquee_stream::{LogError, Membership as _, PartitionLog as _};
+use marquee_test_servers::{KafkaCluster, kafka_is_here};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::MetadataPartition;
@@ -85,16 +86,11 @@ fn read_along(log: &KafkaLog, topic: &str, partition: u32, stop: &AtomicBool, ac
 fn wait_for_leader(cluster: &KafkaCluster, topic: &str, leader: u32) {
     let asking: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
-    let until = Instant::now() + DEADLINE;
-    loop {
+    wait_until("the leaders have moved", || {
         let metadata = asking.fetch_metadata(Some(topic), DEADLINE).unwrap();
-        let leaders: Vec<i32> = metadata.topics()[0].partitions().iter().map(MetadataPartition::leader).collect();
-        if leaders.iter().all(|id| *id == leader as i32) {
-            return;
-        }
-        assert!(Instant::now() < until, "{leaders:?} lead, {leader} is to");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        let mut leaders = metadata.topics()[0].partitions().iter().map(MetadataPartition::leader);
+        leaders.all(|id| id == leader as i32)
+    });
 }
 
 #[test]
@@ -128,4 +124,51 @@ fn moving_leaders_lose_nothing() {
             more(100);
         }
     });
+}
+
+#[test]
+fn a_cluster_that_is_away_is_named_and_found_again() {
+    if !kafka_is_here("a_cluster_that_is_away_is_named_and_found_again") {
+        return;
+    }
+    let cluster = KafkaCluster::start(1);
+    let impatient = KafkaOptions { patience: Duration::from_secs(2), ..options(&cluster) };
+    let log = open(impatient.clone());
+    let topic = "faults-away";
+    log.ensure_topic(&spec(topic, 1)).unwrap();
+    let group = MembershipOptions::new("faults-away-group", vec![topic.to_owned()]);
+    let group = MembershipOptions { session_timeout: Duration::from_secs(2), ..group };
+    let member = KafkaMembership::join(&impatient, &group).unwrap();
+    let append = |text: &str| Runtime::new().unwrap().block_on(log.append(topic, vec![record(0, text.to_owned())]));
+    append("before").unwrap();
+    assert_eq!(texts(&read_all(&log, topic, 0).unwrap()), ["before"]);
+    let has_all = |member: &KafkaMembership| member.assignment().is_ok_and(|a| a.partitions.len() == 1);
+    wait_until("it has the partition", || has_all(&member));
+
+    cluster.kill(1);
+    let check = |what: &str, error: LogError| {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{what}: {error:?}");
+    };
+    let started = Instant::now();
+    check("an append", append("during").unwrap_err());
+    check("a read", log.read(topic, 0, 1, 1000).unwrap_err());
+    check("a wait", log.wait(topic, 0, 1, Duration::from_secs(20)).unwrap_err());
+    assert!(started.elapsed() < DEADLINE / 2, "it took {:?}", started.elapsed());
+    wait_until("the member says that nobody is there", || member.assignment().is_err());
+    check("a member", member.assignment().unwrap_err());
+
+    cluster.restart(1);
+    append("after").unwrap();
+    let records = read_all(&log, topic, 0).unwrap();
+    // What was not acknowledged may be there.
+    assert!([&["before", "after"][..], &["before", "during", "after"]].contains(&texts(&records).as_slice()));
+    wait_until("it has the partition again", || has_all(&member));
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < until, "not so: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

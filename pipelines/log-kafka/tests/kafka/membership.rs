@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use marquee_log_kafka::{KafkaMembership, KafkaOptions, MembershipOptions};
 use marquee_stream::{Assignment, Membership as _, PartitionLog as _};
+use marquee_test_servers::KafkaCluster;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::child::{Process, words_for_child};
 use crate::setup::{DEADLINE, one_node, open, options, spec};
@@ -30,6 +33,25 @@ fn wait_for(member: &KafkaMembership, what: &str, is_so: impl Fn(&Assignment) ->
         member.wait(assignment.generation, Duration::from_millis(200)).unwrap();
         // A member that has nothing to finish.
         member.released(member.assignment().unwrap().generation);
+    }
+}
+
+/// Waits until the cluster's tools would show this offset.
+fn wait_for_committed(cluster: &KafkaCluster, topic: &str, partition: u32, offset: i64) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", member_options(topic).group);
+    let tool: BaseConsumer = config.create().unwrap();
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, partition as i32);
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let committed = tool.committed_offsets(asked.clone(), DEADLINE).unwrap();
+        let found = committed.elements()[0].offset();
+        if found == Offset::Offset(offset) {
+            return;
+        }
+        assert!(Instant::now() < until, "{found:?} is committed");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -109,7 +131,9 @@ fn a_partition_goes_when_it_is_released() {
     let both: BTreeSet<u32> = partitions(&gone).union(&partitions(&kept)).copied().collect();
     assert_eq!(both, all(), "every partition has one member");
 
-    second.report_progress(&[(topic, *partitions(&gone).first().unwrap(), 7)]).unwrap();
+    let partition = *partitions(&gone).first().unwrap();
+    second.report_progress(&[(topic, partition, 7)]).unwrap();
+    wait_for_committed(cluster, topic, partition, 7);
     // Who leaves gives back what it has, and nobody waits for a release that nobody will make.
     let started = Instant::now();
     drop(second);
