@@ -237,7 +237,7 @@ impl Cluster {
     /// Makes a topic unless it is there, and waits until each partition has a leader.
     pub(crate) fn ensure_topic(&self, name: &str, partitions: u32, clean_up: CleanUp) -> Result<Arc<Topic>, LogError> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let admin = self.options.asking().create().map_err(|error| from_kafka("creating a topic", &error))?;
+        let admin = self.options.making().create().map_err(|error| from_kafka("creating a topic", &error))?;
         let mut patience = Patience::new(self.options.patience);
         loop {
             match self.find(name, "creating a topic", self.options.patience)? {

@@ -22,6 +22,9 @@ const PREFETCH_KIB: u32 = 8 * 1024;
 /// A fetch at the end of a partition waits so long for a record (ms); a reader that moves elsewhere waits for it.
 const FETCH_WAIT_MS: u32 = 100;
 
+/// Ours are never in transactions. Waiting for those of others would hide what was acknowledged, for as long as they like.
+const ISOLATION: &str = "read_uncommitted";
+
 /// A record waits so long for others to be sent with (ms).
 const LINGER_MS: u32 = 2;
 
@@ -145,9 +148,16 @@ impl KafkaOptions {
         config
     }
 
+    /// Makes topics.
+    pub(crate) fn making(&self) -> ClientConfig {
+        self.client()
+    }
+
     /// Asks about topics; reads nothing.
     pub(crate) fn asking(&self) -> ClientConfig {
-        self.client()
+        let mut config = self.client();
+        config.set("isolation.level", ISOLATION);
+        config
     }
 
     /// Reads one partition from where it is told. The group is never joined: librdkafka wants a name.
@@ -158,6 +168,7 @@ impl KafkaOptions {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
+            .set("isolation.level", ISOLATION)
             .set("enable.partition.eof", "true")
             .set("queued.max.messages.kbytes", PREFETCH_KIB.to_string())
             .set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string())

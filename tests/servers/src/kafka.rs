@@ -248,6 +248,9 @@ listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain
   user_{SASL_USER}=\"{SASL_PASSWORD}\";
 log.dirs={}
 offsets.topic.replication.factor={replicas}
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
 ",
         data.display()
     );

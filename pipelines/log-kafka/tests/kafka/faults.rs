@@ -14,7 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::MetadataPartition;
 use tokio::runtime::Runtime;
 
-use crate::setup::{DEADLINE, open, options, read_all, record, spec, texts, three_nodes};
+use crate::setup::{DEADLINE, open, options, read_all, record, spec, texts, three_nodes, wait_until};
 
 const PARTITIONS: u32 = 3;
 
@@ -163,12 +163,4 @@ fn a_cluster_that_is_away_is_named_and_found_again() {
     // What was not acknowledged may be there.
     assert!([&["before", "after"][..], &["before", "during", "after"]].contains(&texts(&records).as_slice()));
     wait_until("it has the partition again", || has_all(&member));
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let until = Instant::now() + DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < until, "not so: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -1,7 +1,7 @@
 //! The clusters, and what every test does with them.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use marquee_log_kafka::{KafkaLog, KafkaOptions};
@@ -68,4 +68,13 @@ pub fn read_all(log: &KafkaLog, topic: &str, partition: u32) -> Result<Vec<Recor
         next = records.last().map_or(next, |record: &Record| record.offset + 1);
     }
     Ok(records)
+}
+
+/// Waits for something that has to happen.
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < until, "not so: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

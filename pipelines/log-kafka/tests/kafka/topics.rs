@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
-use crate::setup::{RETENTION_MS, one_node, open, options, read_all, record, spec, texts};
+use crate::setup::{RETENTION_MS, one_node, open, options, read_all, record, spec, texts, wait_until};
 
 fn append(log: &KafkaLog, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
     Runtime::new().unwrap().block_on(log.append(topic, records))
@@ -145,6 +145,35 @@ fn somebody_elses_record_is_damage() {
     assert_eq!(texts(&log.read(topic, 0, 0, 1000).unwrap()), ["ours"]);
     let error = log.read(topic, 0, 1, 1000).unwrap_err();
     assert!(matches!(&error, LogError::Damaged(why) if why.contains("offset 1 of topics-foreign/0")), "{error:?}");
+}
+
+#[test]
+fn a_gap_is_damage() {
+    let Some(cluster) = one_node("a_gap_is_damage") else { return };
+    let log = open(options(cluster));
+    let topic = "topics-gap";
+    log.ensure_topic(&spec(topic, 1)).unwrap();
+    append(&log, topic, vec![record(0, "a")]).unwrap();
+    // A transaction has its end in the topic, too, and no consumer ever gets that.
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("transactional.id", topic);
+    let producer: BaseProducer = config.create().unwrap();
+    let timeout = Duration::from_secs(30);
+    producer.init_transactions(timeout).unwrap();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::<(), str>::to(topic).payload("theirs")).map_err(|(error, _)| error).unwrap();
+    producer.flush(timeout).unwrap();
+    producer.abort_transaction(timeout).unwrap();
+    wait_until("the transaction has its end", || log.bounds(topic, 0).unwrap().end == 3);
+    append(&log, topic, vec![record(0, "b")]).unwrap();
+
+    assert_eq!(texts(&log.read(topic, 0, 0, 1000).unwrap()), ["a"], "nothing is skipped");
+    let error = log.read(topic, 0, 2, 1000).unwrap_err();
+    assert!(
+        matches!(&error, LogError::Damaged(why) if why.contains("offset 2 of topics-gap/0 is missing")),
+        "{error:?}"
+    );
+    assert_eq!(texts(&log.read(topic, 0, 3, 1000).unwrap()), ["b"]);
 }
 
 #[test]
