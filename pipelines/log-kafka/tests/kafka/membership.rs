@@ -16,8 +16,8 @@ const PARTITIONS: u32 = 4;
 
 fn member_options(topic: &str) -> MembershipOptions {
     MembershipOptions {
-        session_timeout: Duration::from_secs(3),
-        release_timeout: Duration::from_secs(5),
+        session_timeout: Duration::from_secs(4),
+        release_timeout: Duration::from_secs(8),
         ..MembershipOptions::new(format!("{topic}-group"), vec![topic.to_owned()])
     }
 }
