@@ -37,8 +37,8 @@ build: ## build the binary and print its path
 	@scripts/build.sh
 
 .PHONY: setup-test
-setup-test: ## only what `test` needs on this machine: system packages and .venv
-	@scripts/checks.sh packages python
+setup-test: ## only what `test` needs on this machine: system packages, .venv and Kafka
+	@scripts/checks.sh packages python kafka
 
 .PHONY: web
 web: ## build the web app anew into platform-api/dashboards/web/dist (needs Node)

@@ -7,7 +7,7 @@ source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
 # Cheap and decisive first.
-all=(data packages python format buf clippy web sdk tests udf fuzz pages journey players oracle deny)
+all=(data packages python format buf clippy web sdk kafka tests udf fuzz pages journey players oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
@@ -17,6 +17,7 @@ declare -A titles=(
   [clippy]="cargo clippy"
   [web]="web app: types, units, dist/ is what the sources make"
   [sdk]="package for web players: types, units, size, dist/ is what the sources make"
+  [kafka]="Apache Kafka for the tests"
   [tests]="cargo test"
   [udf]="Arroyo: the fold as its function, through the C interface"
   [fuzz]="a minute of fuzzing: decoders, CMCD, a shard of the playback job"
@@ -95,6 +96,7 @@ run() {
     pages) with_node pages scripts/web.sh test ;;
     journey) with_node journey scripts/web.sh journey ;;
     players) with_node players scripts/players.sh check ;;
+    kafka) stage "$title" scripts/kafka.sh ;;
     tests) stage "$title" cargo test --workspace --locked ;;
     udf) stage "$title" scripts/udf.sh ;;
     fuzz) check_fuzz ;;

@@ -18,6 +18,7 @@ compile_and_link() {
 }
 
 has_pkg_config() { command -v pkg-config; }
+has_maven() { command -v mvn; }
 # Where Debian, Red Hat and Alpine keep them; cargo and pip need one.
 has_certificates() {
   local file
@@ -36,6 +37,21 @@ has_chromium() {
 has_ffmpeg() {
   local encoders
   encoders=$(ffmpeg -hide_banner -encoders) && [[ $encoders == *libx264* && $encoders == *' aac '* ]]
+}
+
+# What Kafka's brokers need; `java -version` writes to stderr.
+has_java() {
+  local version
+  version=$(java -version 2>&1) && [[ $version =~ version\ \"([0-9]+) ]] && ((BASH_REMATCH[1] >= 17))
+}
+
+# The oldest that will do; newer systems have only newer ones.
+java_package() {
+  if apt-cache show openjdk-17-jre-headless >/dev/null 2>&1; then
+    echo openjdk-17-jre-headless
+  else
+    echo default-jre-headless
+  fi
 }
 
 # Where the system's own Python is too old (Ubuntu 22.04), a newer one goes beside it.
@@ -58,6 +74,8 @@ probe() {
     check "Python 3.11 or newer with venv" scripts/find-python.sh $(python_packages)
     check "Chromium" has_chromium chromium
     check "FFmpeg with H.264 and AAC" has_ffmpeg ffmpeg
+    check "Java 17 or newer" has_java "$(java_package)"
+    check "Maven" has_maven maven
   fi
 }
 

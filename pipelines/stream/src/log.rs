@@ -137,14 +137,16 @@ pub trait PartitionLog: Send + Sync + 'static {
     fn partitions(&self, topic: &str) -> Result<u32, LogError>;
 
     /// Appends records and returns where they landed **once they are durable**: after a power cut they are there.
-    /// All records of a call become durable together or, after an error, may or may not be there.
+    /// After an error each record of the call may or may not be there.
     ///
     /// # Errors
     /// [`LogError::Full`] when too much is waiting to become durable (nothing was appended); otherwise the failure.
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError>;
 
     /// As [`append`](Self::append), but at most once for each `ledger_key` in a topic: the key is stored atomically
-    /// with the records. `None` when the key was there already, and then nothing is appended.
+    /// with the records, or, where the log has no such write, after them. Then a crash may leave some of them, and the next
+    /// call with the key, which has to bring the same records, appends the others. `None` when the key was there
+    /// already, and then nothing is appended.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -180,7 +182,8 @@ pub trait PartitionLog: Send + Sync + 'static {
     /// As [`bounds`](Self::bounds).
     fn wait(&self, topic: &str, partition: u32, offset: u64, timeout: Duration) -> Result<bool, LogError>;
 
-    /// Drops whole segments of records older than their topic's retention; the number of records dropped.
+    /// Drops whole segments of records older than their topic's retention; the number of records dropped, 0 where the log
+    /// drops them by itself.
     ///
     /// # Errors
     /// When the log cannot be changed.
@@ -247,6 +250,15 @@ pub enum LogError {
     /// Another process has the log open.
     #[error("the log in {0} is in use by another process")]
     InUse(String),
+    /// Asked like this it is refused, and asking again does not help: rights, sizes, settings.
+    #[error("the log refuses {operation}")]
+    Refused {
+        /// What was being done.
+        operation: &'static str,
+        /// The cause, with what to do.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The storage below failed.
     #[error("log storage failed while {operation}")]
     Storage {
@@ -262,7 +274,7 @@ impl LogError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            LogError::UnknownTopic(_) | LogError::Mismatch { .. } => ErrorKind::Invalid,
+            LogError::UnknownTopic(_) | LogError::Mismatch { .. } | LogError::Refused { .. } => ErrorKind::Invalid,
             LogError::Full { .. } | LogError::InUse(_) | LogError::Storage { .. } => ErrorKind::Unavailable,
             LogError::OffsetExpired { .. } | LogError::BeyondEnd { .. } | LogError::Damaged(_) => ErrorKind::Damaged,
         }

@@ -1,0 +1,248 @@
+//! What topics may be like, and what is said about those that are gone, expired, or somebody else's.
+
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use marquee_events::ErrorKind;
+use marquee_log_kafka::{KafkaLog, KafkaOptions, Sasl, SecurityProtocol};
+use marquee_stream::{LogError, NewRecord, PartitionLog as _, Position, TopicSpec};
+use marquee_test_servers::{KafkaCluster, SASL_PASSWORD, SASL_USER};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::runtime::Runtime;
+
+use crate::setup::{RETENTION_MS, one_node, open, options, read_all, record, spec, texts, wait_until};
+
+fn append(log: &KafkaLog, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
+    Runtime::new().unwrap().block_on(log.append(topic, records))
+}
+
+fn admin(cluster: &KafkaCluster) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    Runtime::new().unwrap().block_on(future)
+}
+
+fn setting(cluster: &KafkaCluster, topic: &str, name: &str) -> String {
+    let admin = admin(cluster);
+    let described = block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new()));
+    described.unwrap().remove(0).unwrap().get(name).unwrap().value.clone().unwrap()
+}
+
+#[test]
+fn topics_are_made_to_keep_what_is_acknowledged() {
+    let Some(cluster) = one_node("topics_are_made_to_keep_what_is_acknowledged") else { return };
+    let log = open(options(cluster));
+    log.ensure_topic(&spec("topics-made", 2)).unwrap();
+    let check = |name: &str, value: &str| assert_eq!(setting(cluster, "topics-made", name), value, "{name}");
+    check("min.insync.replicas", "1");
+    check("unclean.leader.election.enable", "false");
+    check("message.timestamp.type", "LogAppendTime");
+    check("cleanup.policy", "delete");
+    check("retention.ms", &RETENTION_MS.to_string());
+
+    // More is never taken away; less is raised, and nothing else changes with it.
+    let ask = |retention_ms| log.ensure_topic(&TopicSpec { retention_ms, ..spec("topics-made", 2) }).unwrap();
+    ask(1000);
+    check("retention.ms", &RETENTION_MS.to_string());
+    ask(2 * RETENTION_MS);
+    check("retention.ms", &(2 * RETENTION_MS).to_string());
+    check("message.timestamp.type", "LogAppendTime");
+    ask(i64::MAX);
+    check("retention.ms", "-1");
+    ask(RETENTION_MS);
+    check("retention.ms", "-1");
+}
+
+#[test]
+fn a_compacted_topic_is_refused() {
+    let Some(cluster) = one_node("a_compacted_topic_is_refused") else { return };
+    let topic = NewTopic::new("topics-compacted", 1, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
+    block_on(admin(cluster).create_topics([&topic], &AdminOptions::new())).unwrap();
+    let error = open(options(cluster)).ensure_topic(&spec("topics-compacted", 1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.source().unwrap().to_string().contains("cleanup.policy"), "{error:?}");
+}
+
+#[test]
+fn more_replicas_than_brokers_are_refused() {
+    let Some(cluster) = one_node("more_replicas_than_brokers_are_refused") else { return };
+    let few = KafkaOptions { replication_factor: 3, patience: Duration::from_secs(1), ..options(cluster) };
+    let error = open(few).ensure_topic(&spec("topics-replicas", 1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(error.source().unwrap().to_string().contains("start more brokers"), "{error:?}");
+}
+
+#[test]
+fn expired_offsets_are_named() {
+    let Some(cluster) = one_node("expired_offsets_are_named") else { return };
+    let log = open(options(cluster));
+    let topic = "topics-expired";
+    log.ensure_topic(&spec(topic, 1)).unwrap();
+    append(&log, topic, (0..10).map(|number| record(0, number.to_string())).collect()).unwrap();
+    assert_eq!(log.read(topic, 0, 0, 0).unwrap().len(), 1, "a reader stands at offset 1");
+
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(topic, 0, Offset::Offset(6)).unwrap();
+    block_on(admin(cluster).delete_records(&before, &AdminOptions::new())).unwrap();
+    assert_eq!(log.bounds(topic, 0).unwrap(), 6..10);
+    for from in [0, 5] {
+        match log.read(topic, 0, from, 1000) {
+            Err(LogError::OffsetExpired { partition: 0, offset, start: 6, .. }) => assert_eq!(offset, from),
+            other => panic!("reading {from} returned {other:?}"),
+        }
+    }
+    assert_eq!(texts(&log.read(topic, 0, 6, 1000).unwrap()), ["6", "7", "8", "9"]);
+    // Another process, whose readers start here.
+    let other = open(options(cluster));
+    let error = other.read(topic, 0, 1, 1000).unwrap_err();
+    assert!(matches!(error, LogError::OffsetExpired { offset: 1, start: 6, .. }), "{error:?}");
+    assert_eq!(texts(&read_all(&other, topic, 0).unwrap()), ["6", "7", "8", "9"]);
+}
+
+#[test]
+fn a_deleted_topic_is_named_and_not_made_again() {
+    let Some(cluster) = one_node("a_deleted_topic_is_named_and_not_made_again") else { return };
+    let log = open(options(cluster));
+    let topic = "topics-deleted";
+    log.ensure_topic(&spec(topic, 1)).unwrap();
+    append(&log, topic, vec![record(0, "a")]).unwrap();
+    assert_eq!(texts(&read_all(&log, topic, 0).unwrap()), ["a"]);
+
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| log.wait(topic, 0, 1, Duration::from_secs(20)));
+        block_on(admin(cluster).delete_topics(&[topic], &AdminOptions::new())).unwrap();
+        let started = Instant::now();
+        let gone = |what, error: LogError| assert!(matches!(error, LogError::UnknownTopic(_)), "{what}: {error:?}");
+        gone("a wait", waiting.join().unwrap().unwrap_err());
+        gone("an append", append(&log, topic, vec![record(0, "b")]).unwrap_err());
+        gone("a read", log.read(topic, 0, 1, 1000).unwrap_err());
+        gone("bounds", log.bounds(topic, 0).unwrap_err());
+        assert!(started.elapsed() < Duration::from_secs(20), "it took {:?}", started.elapsed());
+    });
+    // The cluster makes topics that somebody asks about; we did not.
+    let there = open(options(cluster)).partitions(topic);
+    assert!(matches!(there, Err(LogError::UnknownTopic(_))), "{there:?}");
+}
+
+#[test]
+fn somebody_elses_record_is_damage() {
+    let Some(cluster) = one_node("somebody_elses_record_is_damage") else { return };
+    let log = open(options(cluster));
+    let topic = "topics-foreign";
+    log.ensure_topic(&spec(topic, 1)).unwrap();
+    append(&log, topic, vec![record(0, "ours")]).unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+    producer.send(BaseRecord::<(), str>::to(topic).payload("theirs")).map_err(|(error, _)| error).unwrap();
+    producer.flush(Duration::from_secs(10)).unwrap();
+
+    assert_eq!(log.bounds(topic, 0).unwrap(), 0..2);
+    assert_eq!(texts(&log.read(topic, 0, 0, 1000).unwrap()), ["ours"]);
+    let error = log.read(topic, 0, 1, 1000).unwrap_err();
+    assert!(matches!(&error, LogError::Damaged(why) if why.contains("offset 1 of topics-foreign/0")), "{error:?}");
+}
+
+#[test]
+fn a_gap_is_damage() {
+    let Some(cluster) = one_node("a_gap_is_damage") else { return };
+    let log = open(options(cluster));
+    let topic = "topics-gap";
+    log.ensure_topic(&spec(topic, 1)).unwrap();
+    append(&log, topic, vec![record(0, "a")]).unwrap();
+    // A transaction has its end in the topic, too, and no consumer ever gets that.
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("transactional.id", topic);
+    let producer: BaseProducer = config.create().unwrap();
+    let timeout = Duration::from_secs(30);
+    producer.init_transactions(timeout).unwrap();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::<(), str>::to(topic).payload("theirs")).map_err(|(error, _)| error).unwrap();
+    producer.flush(timeout).unwrap();
+    producer.abort_transaction(timeout).unwrap();
+    wait_until("the transaction has its end", || log.bounds(topic, 0).unwrap().end == 3);
+    append(&log, topic, vec![record(0, "b")]).unwrap();
+
+    assert_eq!(texts(&log.read(topic, 0, 0, 1000).unwrap()), ["a"], "nothing is skipped");
+    let error = log.read(topic, 0, 2, 1000).unwrap_err();
+    assert!(
+        matches!(&error, LogError::Damaged(why) if why.contains("offset 2 of topics-gap/0 is missing")),
+        "{error:?}"
+    );
+    assert_eq!(texts(&log.read(topic, 0, 3, 1000).unwrap()), ["b"]);
+}
+
+#[test]
+fn an_append_beyond_the_waiting_bytes_is_refused() {
+    let Some(cluster) = one_node("an_append_beyond_the_waiting_bytes_is_refused") else { return };
+    let log = open(KafkaOptions { max_waiting_bytes: 10_000, ..options(cluster) });
+    let topic = "topics-full";
+    log.ensure_topic(&spec(topic, 1)).unwrap();
+    let halves = vec![record(0, vec![0; 5_000]), record(0, vec![0; 5_000])];
+    let error = append(&log, topic, halves).unwrap_err();
+    assert!(matches!(error, LogError::Full { waiting_bytes: 0 }), "{error:?}");
+    assert_eq!(log.bounds(topic, 0).unwrap(), 0..0, "not even the first half was appended");
+    for offset in 0..3 {
+        let positions = append(&log, topic, vec![record(0, vec![0; 9_000])]).unwrap();
+        assert_eq!(positions[0].offset, offset, "what was durable is given back");
+    }
+    let huge = record(0, vec![0; marquee_log_kafka::MAX_RECORD_BYTES + 1]);
+    let error = append(&open(options(cluster)), topic, vec![record(0, "small"), huge]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert_eq!(log.bounds(topic, 0).unwrap(), 0..3, "nothing of it was appended");
+}
+
+#[test]
+fn the_largest_record_comes_back() {
+    let Some(cluster) = one_node("the_largest_record_comes_back") else { return };
+    let log = open(options(cluster));
+    log.ensure_topic(&spec("topics-large", 1)).unwrap();
+    let noise: Vec<u8> = (0..marquee_log_kafka::MAX_RECORD_BYTES as u64)
+        .map(|index| (index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
+        .collect();
+    append(&log, "topics-large", vec![record(0, noise.clone()), record(0, "small")]).unwrap();
+    let read = read_all(&log, "topics-large", 0).unwrap();
+    assert_eq!(read.len(), 2);
+    assert!(read[0].payload == noise);
+}
+
+#[test]
+fn brokers_that_are_away_are_named() {
+    // Nobody listens on port 1.
+    let away = KafkaOptions { patience: Duration::from_millis(500), ..KafkaOptions::new("127.0.0.1:1") };
+    let log = open(away);
+    let error = log.partitions("playback").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.source().unwrap().to_string().contains("brokers run"), "{error:?}");
+}
+
+#[test]
+fn a_wrong_password_is_named() {
+    let Some(cluster) = one_node("a_wrong_password_is_named") else { return };
+    let with_password = |password: &str| {
+        open(KafkaOptions {
+            bootstrap_servers: cluster.sasl_servers(),
+            security_protocol: SecurityProtocol::SaslPlaintext,
+            sasl: Some(Sasl {
+                mechanism: "PLAIN".to_owned(),
+                username: SASL_USER.to_owned(),
+                password: password.to_owned(),
+            }),
+            ..options(cluster)
+        })
+    };
+    let log = with_password(SASL_PASSWORD);
+    log.ensure_topic(&spec("topics-sasl", 1)).unwrap();
+    append(&log, "topics-sasl", vec![record(0, "a")]).unwrap();
+    assert_eq!(texts(&read_all(&log, "topics-sasl", 0).unwrap()), ["a"]);
+
+    let started = Instant::now();
+    let error = with_password("a guess").partitions("topics-sasl").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(error.source().unwrap().to_string().contains("check the SASL mechanism"), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(15), "it took {:?}", started.elapsed());
+}

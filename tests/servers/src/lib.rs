@@ -1,0 +1,7 @@
+//! Real servers for tests: started on free ports in a folder of their own, gone when the test's process is, however it
+//! ends. They only panic, as a test does.
+
+mod kafka;
+mod process;
+
+pub use kafka::{KafkaCluster, SASL_PASSWORD, SASL_USER, kafka_is_here};
