@@ -235,6 +235,14 @@ pub(crate) struct BenchStreamOptions {
     #[arg(long, value_enum, default_value_t = BenchFormat::Protobuf)]
     pub(crate) format: BenchFormat,
 
+    /// Records to read instead of generating any: JSON, one event a line
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["events", "sessions", "format"])]
+    pub(crate) input: Option<PathBuf>,
+
+    /// Write what would be generated as a file for --input, and stop
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "input")]
+    pub(crate) write_input: Option<PathBuf>,
+
     /// Events to generate
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) events: u64,

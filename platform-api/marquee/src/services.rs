@@ -12,6 +12,7 @@ use marquee_jobs::{IMPORT_TOPIC, INTERACTIONS_IMPORT_TOPIC, INTERACTIONS_TOPIC, 
 use marquee_lake::DurableLocalStore;
 use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
+use marquee_log_kafka::KafkaLog;
 use marquee_stream::{PartitionLog, Runtime, RuntimeEnv, RuntimeProgress, RuntimeSettings, TopicSpec};
 use object_store::path::Path;
 use tokio::net::TcpListener;
@@ -248,6 +249,7 @@ fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, F
             let options = EmbeddedLogOptions { max_waiting_bytes: MAX_WAITING_BYTES, ..Default::default() };
             Arc::new(EmbeddedLog::open(&home.log(), options)?)
         }
+        LogAdapter::Kafka => Arc::new(KafkaLog::open(settings.log.kafka.options()?)?),
     };
     let retention_ms = i64::from(settings.log.retention_hours) * 60 * 60 * 1000;
     let durable = [PLAYBACK_TOPIC, IMPORT_TOPIC, INTERACTIONS_TOPIC, INTERACTIONS_IMPORT_TOPIC];

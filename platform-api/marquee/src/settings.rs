@@ -1,6 +1,8 @@
 //! Layered settings: built-in defaults → `marquee.toml` → environment (`MARQUEE_…`, a double underscore between levels)
 //! → flags. An unknown key is an error: a misspelt setting that is silently ignored costs somebody an evening.
 
+mod kafka;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::Cli;
 use crate::failure::Failure;
+pub(crate) use kafka::KafkaSection;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +54,8 @@ pub(crate) struct LogSection {
     pub(crate) partitions: u32,
     /// Records are kept this long (hours).
     pub(crate) retention_hours: u32,
+    /// With adapter `kafka`.
+    pub(crate) kafka: KafkaSection,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +63,8 @@ pub(crate) struct LogSection {
 pub(crate) enum LogAdapter {
     /// In this process, on the local disk.
     Embedded,
+    /// Topics of an Apache Kafka cluster.
+    Kafka,
 }
 
 /// How jobs run.
@@ -112,7 +119,12 @@ impl Default for Settings {
                 max_body_bytes: 4 << 20,
                 location: LocationSettings::default(),
             },
-            log: LogSection { adapter: LogAdapter::Embedded, partitions: 4, retention_hours: 7 * 24 },
+            log: LogSection {
+                adapter: LogAdapter::Embedded,
+                partitions: 4,
+                retention_hours: 7 * 24,
+                kafka: KafkaSection::default(),
+            },
             jobs: JobsSection { epoch_interval_ms: 30_000, live_interval_ms: 1_000, write_threads: 2 },
             lake: LakeSection { query_memory_bytes: 1 << 30 },
             rows: RowsSection { listen: SocketAddr::from(([127, 0, 0, 1], 8082)), allowed_origins: Vec::new() },
@@ -205,7 +217,10 @@ fn collect(
         if origin.is_empty() {
             origin = if key == "home" && home_is_flag { "flag".to_owned() } else { "default".to_owned() };
         }
-        let shown = serde_json::to_string(value).unwrap_or_default();
+        let shown = match value {
+            Value::String(..) if key.ends_with("password") => format!("\"{}\"", kafka::HIDDEN),
+            value => serde_json::to_string(value).unwrap_or_default(),
+        };
         into.insert(key, (shown, origin));
     }
 }

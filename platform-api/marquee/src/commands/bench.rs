@@ -1,5 +1,6 @@
 //! `marquee bench`: what this build does on this machine. Output is checked before any time of it is told.
 
+mod file_log;
 pub(crate) mod rows;
 pub(crate) mod stream;
 

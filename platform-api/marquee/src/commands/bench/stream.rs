@@ -1,12 +1,13 @@
 //! `marquee bench stream`: how fast a log becomes a lake, stage by stage, and how fresh the live numbers are at a fixed
 //! rate. Generation is excluded; the output is counted before the time is believed.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes_of::record_of;
-use marquee_events::{Clock, SystemClock, decode};
+use marquee_events::{Clock, SystemClock, decode, to_json};
 use marquee_jobs::{LIVE_TOPIC, PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::{DurableLocalStore, EpochCommit};
 use marquee_lake_delta::{DeltaLake, LakeOptions};
@@ -18,6 +19,7 @@ use marquee_stream::{
 };
 use serde::Serialize;
 
+use super::file_log::FileLog;
 use super::{folder, peak_memory, reset_peak_memory};
 use crate::cli::{BenchFormat, BenchStreamOptions};
 use crate::failure::Failure;
@@ -32,6 +34,9 @@ const TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Groups per second in the freshness run.
 const PACES_PER_SECOND: u64 = 50;
 
+/// When the events of a file begin (ms since the epoch): the same file whenever it is written.
+const FILE_START_MS: i64 = 1_760_000_000_000;
+
 /// Seed of the generated events.
 const SEED: u64 = 1;
 
@@ -39,6 +44,7 @@ const SEED: u64 = 1;
 struct Report {
     format: &'static str,
     events: u64,
+    /// In the lake.
     sessions: u64,
     partitions: u32,
     epoch_ms: i64,
@@ -50,7 +56,8 @@ struct Report {
     peak_rss_bytes: u64,
     epochs: u64,
     lake_bytes: u64,
-    stages: Stages,
+    /// Not of a file.
+    stages: Option<Stages>,
     freshness_rate: Option<u64>,
     freshness_p50_ms: Option<f64>,
     freshness_p99_ms: Option<f64>,
@@ -73,50 +80,27 @@ struct Bench {
     state: std::path::PathBuf,
 }
 
+/// What a run was.
+struct Run {
+    wall_s: f64,
+    cpu_s: f64,
+    peak_rss_bytes: u64,
+}
+
+/// What a run has written.
+struct Written {
+    sessions: u64,
+    epochs: u64,
+}
+
 pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &BenchStreamOptions) -> Result<(), Failure> {
-    let folder = folder(options.dir.as_deref())?;
-    let bench = Bench::open(runtime.handle(), folder.path(), options.partitions)?;
-    let sessions = options.sessions.unwrap_or(options.events / 20).max(1);
-    let bytes_in = bench.generate(options, sessions)?;
-    let [read_cpu_s, decode_cpu_s, fold_cpu_s] = bench.stages(options.partitions)?;
-    reset_peak_memory();
-    let (cpu_before, started) = (cpu_s(), Instant::now());
-    let jobs = bench.start(options.epoch_ms, None)?;
-    let all_read = bench.wait_until_read(&jobs)?;
-    jobs.stop()?; // ends the last epoch at once, instead of at its time
-    let (wall_s, cpu_s) = (started.elapsed().as_secs_f64(), cpu_s() - cpu_before);
-    let peak_rss_bytes = peak_memory();
-    if !all_read {
-        return Err(Failure::internal("the jobs did not reach the end of the log"));
+    if let Some(path) = &options.write_input {
+        return write_input(path, options);
     }
-    let epochs = bench.check(options.events)?;
-    let events_per_s = options.events as f64 / wall_s;
-    let rate = options.freshness_rate.unwrap_or((events_per_s / 2.0) as u64).max(PACES_PER_SECOND);
-    let freshness = (options.freshness_seconds > 0).then(|| bench.freshness(options, rate)).transpose()?;
-    let tables = runtime.block_on(bench.lake.tables())?;
-    let report = Report {
-        format: if options.format == BenchFormat::Json { "json" } else { "protobuf" },
-        events: options.events,
-        sessions,
-        partitions: options.partitions,
-        epoch_ms: options.epoch_ms,
-        bytes_in,
-        events_per_s,
-        cpu_s,
-        events_per_cpu_s: options.events as f64 / cpu_s,
-        wall_s,
-        peak_rss_bytes,
-        epochs,
-        lake_bytes: tables.iter().map(|table| table.size_bytes).sum(),
-        stages: Stages {
-            read_cpu_s,
-            decode_cpu_s,
-            fold_cpu_s: (fold_cpu_s - decode_cpu_s).max(0.0),
-            write_cpu_s: (cpu_s - fold_cpu_s - read_cpu_s).max(0.0),
-        },
-        freshness_rate: freshness.as_ref().map(|_| rate),
-        freshness_p50_ms: freshness.and_then(|f| f.0),
-        freshness_p99_ms: freshness.and_then(|f| f.1),
+    let folder = folder(options.dir.as_deref())?;
+    let report = match &options.input {
+        Some(input) => of_file(runtime, folder.path(), input, options)?,
+        None => of_log(runtime, folder.path(), options)?,
     };
     if options.json {
         return print_json(&report);
@@ -125,25 +109,131 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &BenchStreamOption
     Ok(())
 }
 
+/// Events from the log, and the freshness at a fixed rate after them.
+fn of_log(runtime: &tokio::runtime::Runtime, folder: &Path, options: &BenchStreamOptions) -> Result<Report, Failure> {
+    let log: Arc<dyn PartitionLog> = Arc::new(EmbeddedLog::open(&folder.join("log"), EmbeddedLogOptions::default())?);
+    for (name, partitions) in [(PLAYBACK_TOPIC, options.partitions), (LIVE_TOPIC, 1)] {
+        log.ensure_topic(&TopicSpec { name: name.to_owned(), partitions, retention_ms: i64::MAX })?;
+    }
+    let bench = Bench::open(runtime.handle(), folder, log)?;
+    let bytes_in = bench.generate(options)?;
+    let [read_cpu_s, decode_cpu_s, fold_cpu_s] = bench.stages(options.partitions)?;
+    let run = bench.run(options.epoch_ms, |jobs| bench.wait_until_read(jobs))?;
+    let written = bench.check(options.events)?;
+    let rate = options.freshness_rate.unwrap_or((options.events as f64 / run.wall_s / 2.0) as u64);
+    let rate = rate.max(PACES_PER_SECOND);
+    let freshness = (options.freshness_seconds > 0).then(|| bench.freshness(options, rate)).transpose()?;
+    let stages = Stages {
+        read_cpu_s,
+        decode_cpu_s,
+        fold_cpu_s: (fold_cpu_s - decode_cpu_s).max(0.0),
+        write_cpu_s: (run.cpu_s - fold_cpu_s - read_cpu_s).max(0.0),
+    };
+    let format = if options.format == BenchFormat::Json { "json" } else { "protobuf" };
+    let report = bench.report(options, format, options.events, bytes_in, &run, &written)?;
+    Ok(Report {
+        stages: Some(stages),
+        freshness_rate: freshness.as_ref().map(|_| rate),
+        freshness_p50_ms: freshness.and_then(|f| f.0),
+        freshness_p99_ms: freshness.and_then(|f| f.1),
+        ..report
+    })
+}
+
+/// The events of a file, from its first byte to the last commit.
+fn of_file(
+    runtime: &tokio::runtime::Runtime,
+    folder: &Path,
+    input: &Path,
+    options: &BenchStreamOptions,
+) -> Result<Report, Failure> {
+    let unreadable = |e: std::io::Error| Failure::settings(format!("{} cannot be read: {e}", input.display()));
+    let file = Arc::new(FileLog::open(input, options.partitions).map_err(unreadable)?);
+    let bytes_in = input.metadata().map_err(unreadable)?.len();
+    let bench = Bench::open(runtime.handle(), folder, file.clone())?;
+    let run = bench.run(options.epoch_ms, |jobs| Ok(jobs.progress().wait_until(TIMEOUT, |_| file.is_read())))?;
+    let written = bench.check(file.records())?;
+    bench.report(options, "json", file.records(), bytes_in, &run, &written)
+}
+
+/// Writes the events that a run would generate, one a line.
+fn write_input(path: &Path, options: &BenchStreamOptions) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::unavailable(format!("{} cannot be written: {e}", path.display()));
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
+    let bar = indicatif::ProgressBar::new(options.events).with_message("writing");
+    for batch in generate_bench(options.events, sessions(options), 1, FILE_START_MS, SEED) {
+        writeln!(file, "{}", to_json(&batch)).map_err(failed)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    file.flush().map_err(failed)
+}
+
+fn sessions(options: &BenchStreamOptions) -> u64 {
+    options.sessions.unwrap_or(options.events / 20).max(1)
+}
+
 impl Bench {
-    fn open(handle: &tokio::runtime::Handle, folder: &Path, partitions: u32) -> Result<Self, Failure> {
+    fn open(handle: &tokio::runtime::Handle, folder: &Path, log: Arc<dyn PartitionLog>) -> Result<Self, Failure> {
         let clock = Arc::new(SystemClock::default());
-        let log: Arc<dyn PartitionLog> =
-            Arc::new(EmbeddedLog::open(&folder.join("log"), EmbeddedLogOptions::default())?);
-        for (name, partitions) in [(PLAYBACK_TOPIC, partitions), (LIVE_TOPIC, 1)] {
-            log.ensure_topic(&TopicSpec { name: name.to_owned(), partitions, retention_ms: i64::MAX })?;
-        }
         let lake = handle.block_on(DeltaLake::open(&folder.join("lake"), clock.clone(), LakeOptions::default()))?;
         Ok(Self { handle: handle.clone(), clock, log, lake: Arc::new(lake), state: folder.join("state") })
     }
 
+    /// Runs the jobs from now until `is_read` has waited for everything to be read, and ends the last epoch.
+    fn run(&self, epoch_ms: i64, is_read: impl FnOnce(&Runtime) -> Result<bool, Failure>) -> Result<Run, Failure> {
+        reset_peak_memory();
+        let (cpu_before, started) = (cpu_s(), Instant::now());
+        let jobs = self.start(epoch_ms, None)?;
+        let all_read = is_read(&jobs)?;
+        jobs.stop()?; // ends the last epoch at once, instead of at its time
+        let (wall_s, cpu_s) = (started.elapsed().as_secs_f64(), cpu_s() - cpu_before);
+        if !all_read {
+            return Err(Failure::internal("the jobs did not reach the end of the input"));
+        }
+        Ok(Run { wall_s, cpu_s, peak_rss_bytes: peak_memory() })
+    }
+
+    /// A report without stages and freshness.
+    fn report(
+        &self,
+        options: &BenchStreamOptions,
+        format: &'static str,
+        events: u64,
+        bytes_in: u64,
+        run: &Run,
+        written: &Written,
+    ) -> Result<Report, Failure> {
+        let tables = self.handle.block_on(self.lake.tables())?;
+        Ok(Report {
+            format,
+            events,
+            sessions: written.sessions,
+            partitions: options.partitions,
+            epoch_ms: options.epoch_ms,
+            bytes_in,
+            events_per_s: events as f64 / run.wall_s,
+            cpu_s: run.cpu_s,
+            events_per_cpu_s: events as f64 / run.cpu_s,
+            wall_s: run.wall_s,
+            peak_rss_bytes: run.peak_rss_bytes,
+            epochs: written.epochs,
+            lake_bytes: tables.iter().map(|table| table.size_bytes).sum(),
+            stages: None,
+            freshness_rate: None,
+            freshness_p50_ms: None,
+            freshness_p99_ms: None,
+        })
+    }
+
     /// Fills the log; its bytes.
-    fn generate(&self, options: &BenchStreamOptions, sessions: u64) -> Result<u64, Failure> {
+    fn generate(&self, options: &BenchStreamOptions) -> Result<u64, Failure> {
         let bar = indicatif::ProgressBar::new(options.events).with_message("generating");
         let mut group = Vec::with_capacity(GENERATE_GROUP);
         let mut bytes = 0;
         let per_record = per_record(options.format);
-        for batch in generate_bench(options.events, sessions, per_record, self.clock.now_ms() - 86_400_000, SEED) {
+        let start_ms = self.clock.now_ms() - 86_400_000;
+        for batch in generate_bench(options.events, sessions(options), per_record, start_ms, SEED) {
             let record = record_of(&batch, options.format, batch.sent_at_ms);
             bytes += record.payload.len() as u64;
             bar.inc(u64::from(record.header.event_count));
@@ -226,8 +316,8 @@ impl Bench {
         Ok(progress.wait_until(TIMEOUT, read))
     }
 
-    /// Fails unless every event is in bronze and in a session exactly once; the number of epochs.
-    fn check(&self, events: u64) -> Result<u64, Failure> {
+    /// Fails unless every event is in bronze and in a session exactly once.
+    fn check(&self, events: u64) -> Result<Written, Failure> {
         let count = |query: &str| -> Result<u64, Failure> {
             let (_, rows) = self.handle.block_on(self.lake.sql(query))?;
             let text = rows
@@ -242,7 +332,8 @@ impl Bench {
                 "the output is wrong, no time is worth telling: {events} events generated, {bronze} in bronze, {folded} in sessions"
             )));
         }
-        count("SELECT count(*) FROM epochs")
+        let sessions = count("SELECT count(*) FROM sessions")?;
+        Ok(Written { sessions, epochs: count("SELECT count(*) FROM epochs")? })
     }
 
     /// Appends at a fixed rate while the jobs run; p50 and p99 of received → visible in the live deltas (ms).
@@ -293,7 +384,7 @@ fn record_now(batch: &marquee_events::proto::ViewEventBatch, format: BenchFormat
 mod bytes_of {
     //! Batches as records of the log.
 
-    use marquee_events::{ContentType, proto::ViewEventBatch, to_json};
+    use marquee_events::{ContentType, proto::ViewEventBatch};
     use marquee_stream::{NewRecord, RecordHeader, RecordType, Route};
     use prost::Message as _;
 
@@ -301,7 +392,7 @@ mod bytes_of {
 
     pub(super) fn record_of(batch: &ViewEventBatch, format: BenchFormat, received_at_ms: i64) -> NewRecord {
         let (content_type, payload) = match format {
-            BenchFormat::Json => (ContentType::Json, to_json(batch).into_bytes()),
+            BenchFormat::Json => (ContentType::Json, super::to_json(batch).into_bytes()),
             BenchFormat::Protobuf => (ContentType::Protobuf, batch.encode_to_vec()),
         };
         let session_id = batch.context.as_ref().map(|c| c.session_id.clone()).unwrap_or_default();
@@ -330,13 +421,15 @@ fn print_report(report: &Report) {
     println!("{} events of {} sessions, {} format", report.events, report.sessions, report.format);
     println!("  end to end     {:>12.0} events/s  ({:.2} s wall)", report.events_per_s, report.wall_s);
     println!("  per CPU second {:>12.0} events    ({:.2} s CPU)", report.events_per_cpu_s, report.cpu_s);
-    for (stage, cpu_s) in [
-        ("read", report.stages.read_cpu_s),
-        ("decode", report.stages.decode_cpu_s),
-        ("fold", report.stages.fold_cpu_s),
-        ("write", report.stages.write_cpu_s),
-    ] {
-        println!("    {stage:<12} {:>12.3} µs an event", per_event(cpu_s));
+    if let Some(stages) = &report.stages {
+        for (stage, cpu_s) in [
+            ("read", stages.read_cpu_s),
+            ("decode", stages.decode_cpu_s),
+            ("fold", stages.fold_cpu_s),
+            ("write", stages.write_cpu_s),
+        ] {
+            println!("    {stage:<12} {:>12.3} µs an event", per_event(cpu_s));
+        }
     }
     println!("  peak memory    {:>12.1} MB", report.peak_rss_bytes as f64 / 1e6);
     println!("  epochs         {:>12}", report.epochs);
