@@ -1,0 +1,182 @@
+//! The pages of a column, compressed and described as the library does it: statistics, page index, sizes.
+
+use bytes::Bytes;
+use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType, ZstdLevel};
+use parquet::bloom_filter::Sbbf;
+use parquet::column::page::{CompressedPage, Page, PageWriter as _};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::Result;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, ColumnIndexBuilder, LevelHistogram, OffsetIndexBuilder, PageEncodingStats,
+};
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+use zstd::bulk::Compressor;
+
+use crate::bounds::{Bound, widen};
+use crate::library::ZSTD_LEVEL;
+
+/// Columns of fewer bytes stay as they are: zstd's frame would cost more than it saves.
+const SMALLEST_COMPRESSED: usize = 64;
+
+/// A data page; its bytes are in the chunk's.
+#[derive(Debug)]
+pub(crate) struct DataPage<B> {
+    /// Where its bytes end; they begin where those of the page before end.
+    pub(crate) end: usize,
+    pub(crate) rows: usize,
+    pub(crate) nulls: usize,
+    pub(crate) bounds: Option<(B, B)>,
+    /// Of texts: their length.
+    pub(crate) text_bytes: Option<i64>,
+}
+
+/// The plain values of a dictionary.
+#[derive(Debug)]
+pub(crate) struct Dictionary {
+    pub(crate) plain: Vec<u8>,
+    pub(crate) values: usize,
+}
+
+/// A column before it is compressed.
+pub(crate) struct Chunk<'a, B> {
+    /// The bytes of the data pages.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) pages: Vec<DataPage<B>>,
+    pub(crate) encoding: Encoding,
+    pub(crate) dictionary: Option<Dictionary>,
+    pub(crate) bloom_filter: Option<Sbbf>,
+}
+
+/// A column as it goes into a file.
+pub(crate) struct EncodedChunk {
+    pub(crate) bytes: Bytes,
+    pub(crate) close: ColumnCloseResult,
+}
+
+impl<B: Bound> Chunk<'_, B> {
+    pub(crate) fn compress(self, column: &ColumnDescPtr, zstd: &mut Compressor<'_>) -> Result<EncodedChunk> {
+        let dictionary_size = self.dictionary.as_ref().map_or(0, |dictionary| dictionary.plain.len());
+        let compressed = self.bytes.len() + dictionary_size >= SMALLEST_COMPRESSED;
+        let mut pack = |plain: &[u8]| if compressed { zstd.compress(plain) } else { Ok(plain.to_vec()) };
+        let mut sink = TrackedWrite::new(Vec::new());
+        let mut writer = SerializedPageWriter::new(&mut sink);
+        let mut sizes = (0, 0);
+        let mut data_page_offset = 0;
+        let mut encodings = vec![Encoding::RLE, self.encoding];
+        let mut page_stats = Vec::new();
+        if let Some(Dictionary { plain, values }) = &self.dictionary {
+            let (buf, num_values) = (Bytes::from(pack(plain)?), *values as u32);
+            let page = Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false };
+            let written = writer.write_page(CompressedPage::new(page, plain.len()))?;
+            sizes = (written.uncompressed_size, written.compressed_size);
+            data_page_offset = sizes.1 as i64;
+            encodings.push(Encoding::PLAIN);
+            page_stats.push(encoding_stats(PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1));
+        }
+        page_stats.push(encoding_stats(PageType::DATA_PAGE, self.encoding, self.pages.len()));
+
+        let nullable = column.max_def_level() > 0;
+        let mut columns = ColumnIndexBuilder::new(column.physical_type());
+        let mut offsets = OffsetIndexBuilder::new();
+        let (mut bounds, mut order) = (None, Order::default());
+        let (mut rows, mut nulls, mut start) = (0, 0, 0);
+        let mut text_bytes: Option<i64> = None;
+        for page in self.pages {
+            let plain = &self.bytes[start..page.end];
+            start = page.end;
+            let written = writer.write_page(CompressedPage::new(
+                Page::DataPage {
+                    buf: Bytes::from(pack(plain)?),
+                    num_values: page.rows as u32,
+                    encoding: self.encoding,
+                    def_level_encoding: Encoding::RLE,
+                    rep_level_encoding: Encoding::RLE,
+                    statistics: None,
+                },
+                plain.len(),
+            ))?;
+            sizes = (sizes.0 + written.uncompressed_size, sizes.1 + written.compressed_size);
+            match page.bounds {
+                Some((min, max)) => {
+                    columns.append(false, min.lower(), max.upper(), page.nulls as i64);
+                    order.add(min, max);
+                    widen(&mut bounds, min, max);
+                }
+                None => columns.append(true, Vec::new(), Vec::new(), page.nulls as i64),
+            }
+            let levels = nullable.then(|| levels(page.rows, page.nulls));
+            columns.append_histograms(&None, &levels);
+            offsets.append_offset_and_size(written.offset as i64, written.compressed_size as i32);
+            offsets.append_row_count(page.rows as i64);
+            offsets.append_unencoded_byte_array_data_bytes(page.text_bytes);
+            text_bytes = page.text_bytes.map(|bytes| text_bytes.unwrap_or(0) + bytes).or(text_bytes);
+            rows += page.rows;
+            nulls += page.nulls;
+        }
+        columns.set_boundary_order(order.of_pages());
+
+        let codec = if compressed { Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?) } else { Compression::UNCOMPRESSED };
+        let metadata = ColumnChunkMetaData::builder(column.clone())
+            .set_compression(codec)
+            .set_encodings(encodings)
+            .set_page_encoding_stats(page_stats)
+            .set_total_uncompressed_size(sizes.0 as i64)
+            .set_total_compressed_size(sizes.1 as i64)
+            .set_num_values(rows as i64)
+            .set_dictionary_page_offset(self.dictionary.is_some().then_some(0))
+            .set_data_page_offset(data_page_offset)
+            .set_statistics(B::statistics(bounds, nulls as u64))
+            .set_unencoded_byte_array_data_bytes(text_bytes)
+            .set_definition_level_histogram(nullable.then(|| levels(rows, nulls)))
+            .build()?;
+        let close = ColumnCloseResult {
+            bytes_written: sizes.1 as u64,
+            rows_written: rows as u64,
+            metadata,
+            bloom_filter: self.bloom_filter,
+            column_index: Some(columns.build()?),
+            offset_index: Some(offsets.build()),
+        };
+        Ok(EncodedChunk { bytes: sink.into_inner()?.into(), close })
+    }
+}
+
+fn encoding_stats(page_type: PageType, encoding: Encoding, count: usize) -> PageEncodingStats {
+    PageEncodingStats { page_type, encoding, count: count as i32 }
+}
+
+fn levels(rows: usize, nulls: usize) -> LevelHistogram {
+    LevelHistogram::from(vec![nulls as i64, (rows - nulls) as i64])
+}
+
+/// Whether the bounds of the pages rise or fall.
+struct Order<B> {
+    last: Option<(B, B)>,
+    rises: bool,
+    falls: bool,
+}
+
+impl<B> Default for Order<B> {
+    fn default() -> Self {
+        Self { last: None, rises: true, falls: true }
+    }
+}
+
+impl<B: Bound> Order<B> {
+    fn add(&mut self, min: B, max: B) {
+        if let Some((last_min, last_max)) = self.last {
+            self.rises &= last_min <= min && last_max <= max;
+            self.falls &= last_min >= min && last_max >= max;
+        }
+        self.last = Some((min, max));
+    }
+
+    fn of_pages(&self) -> BoundaryOrder {
+        match (self.rises, self.falls) {
+            (true, _) => BoundaryOrder::ASCENDING,
+            (false, true) => BoundaryOrder::DESCENDING,
+            (false, false) => BoundaryOrder::UNORDERED,
+        }
+    }
+}

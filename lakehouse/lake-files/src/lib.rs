@@ -1,0 +1,62 @@
+//! Rows to Parquet files and their Delta statistics.
+
+pub mod library;
+mod split;
+mod stats;
+
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use marquee_lake::TableSpec;
+use parquet::errors::ParquetError;
+
+/// Why rows could not become files.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The rows are not those of the table.
+    #[error("{0}")]
+    Rows(String),
+    /// Arrow could not rearrange the rows.
+    #[error("cannot arrange the rows")]
+    Arrange(#[from] ArrowError),
+    /// The parquet library refused.
+    #[error("cannot encode the rows")]
+    Encode(#[from] ParquetError),
+}
+
+/// A file, not yet anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedFile {
+    /// The value of the table's partition column; `None` for a table without partitions.
+    pub partition: Option<String>,
+    /// Parquet.
+    pub bytes: Vec<u8>,
+    /// How many rows it has.
+    pub rows: u64,
+    /// The `stats` of an `add` action: JSON.
+    pub stats: String,
+}
+
+/// Encodes rows, one file for each partition value; none for no rows.
+///
+/// # Errors
+/// When the rows are not those of the table, or cannot be encoded.
+pub fn encode(spec: &TableSpec, rows: &RecordBatch) -> Result<Vec<EncodedFile>, FileError> {
+    let parts = split::split(spec, rows)?.into_iter().map(|(partition, rows)| {
+        let (bytes, metadata) = library::encode(spec, &rows)?;
+        let stats = stats::from_parquet(spec, &metadata);
+        Ok(EncodedFile { partition, bytes, rows: rows.num_rows() as u64, stats })
+    });
+    parts.collect()
+}
+
+/// Names and partition values become folders, URLs and log entries: only what means itself in all three.
+///
+/// # Errors
+/// When it has other characters; `what` is what the message calls it.
+pub fn check_path_part(what: &str, part: &str) -> Result<(), FileError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if part.is_empty() || part.starts_with('.') || !part.chars().all(plain) {
+        return Err(FileError::Rows(format!("{what} `{part}` needs to consist of letters, digits, `-`, `_` and `.`")));
+    }
+    Ok(())
+}
