@@ -28,7 +28,8 @@ macro_rules! exact_bound {
             }
 
             fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics {
-                let statistics = ValueStatistics::new(bounds.map(|b| b.0), bounds.map(|b| b.1), None, Some(nulls), false);
+                let statistics =
+                    ValueStatistics::new(bounds.map(|b| b.0), bounds.map(|b| b.1), None, Some(nulls), false);
                 Statistics::$variant(statistics.with_backwards_compatible_min_max($signed))
             }
         }

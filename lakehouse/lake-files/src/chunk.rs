@@ -116,7 +116,8 @@ impl<B: Bound> Chunk<'_, B> {
         }
         columns.set_boundary_order(order.of_pages());
 
-        let codec = if compressed { Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?) } else { Compression::UNCOMPRESSED };
+        let codec =
+            if compressed { Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?) } else { Compression::UNCOMPRESSED };
         let metadata = ColumnChunkMetaData::builder(column.clone())
             .set_compression(codec)
             .set_encodings(encodings)

@@ -1,8 +1,17 @@
 //! Rows to Parquet files and their Delta statistics.
 
+mod bounds;
+mod chunk;
+mod dictionary;
+mod file;
+mod flags;
+mod hybrid;
+mod ints;
 pub mod library;
 mod split;
 mod stats;
+mod texts;
+mod validity;
 
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -42,7 +51,7 @@ pub struct EncodedFile {
 /// When the rows are not those of the table, or cannot be encoded.
 pub fn encode(spec: &TableSpec, rows: &RecordBatch) -> Result<Vec<EncodedFile>, FileError> {
     let parts = split::split(spec, rows)?.into_iter().map(|(partition, rows)| {
-        let (bytes, metadata) = library::encode(spec, &rows)?;
+        let (bytes, metadata) = file::encode(spec, &rows)?;
         let stats = stats::from_parquet(spec, &metadata);
         Ok(EncodedFile { partition, bytes, rows: rows.num_rows() as u64, stats })
     });

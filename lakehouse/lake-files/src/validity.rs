@@ -120,11 +120,15 @@ fn with_length(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 /// The rows of a column that have a value, page by page.
 pub(crate) struct Validity<'a> {
     /// Whether the column has definition levels.
-    pub(crate) nullable: bool,
-    pub(crate) nulls: Option<&'a NullBuffer>,
+    nullable: bool,
+    nulls: Option<&'a NullBuffer>,
 }
 
-impl Validity<'_> {
+impl<'a> Validity<'a> {
+    pub(crate) fn new(nullable: bool, nulls: Option<&'a NullBuffer>) -> Self {
+        Self { nullable, nulls: nulls.filter(|nulls| nulls.null_count() > 0) }
+    }
+
     /// Writes the levels of a page and loads `words`, unless all its rows have a value; how many have.
     pub(crate) fn start_page(&self, rows: Range<usize>, words: &mut Words, out: &mut Vec<u8>) -> usize {
         let Some(nulls) = self.nulls else {

@@ -1,0 +1,218 @@
+//! A Parquet file: each column by the encoder that knows its type, what none knows by the library's.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray as _};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use hashbrown::HashMap;
+use marquee_lake::{Column, TableSpec};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::ArrowColumnChunk;
+use parquet::basic::{Encoding, Type};
+use parquet::bloom_filter::Sbbf;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnDescPtr;
+use zstd::bulk::Compressor;
+
+use crate::bounds::Bound;
+use crate::chunk::{Chunk, DataPage, EncodedChunk};
+use crate::dictionary::{Keys, Scratch};
+use crate::library::{self, BLOOM_FALSE_POSITIVES, ZSTD_LEVEL};
+use crate::texts::Texts;
+use crate::validity::{Validity, Words, uniform_levels};
+use crate::{FileError, flags, ints};
+
+/// Pages end at the same rows in all columns, so that a reader skips the same ones.
+const PAGE_ROWS: usize = 20_000;
+
+/// As the library's writer ends them.
+const ROW_GROUP_ROWS: usize = 1 << 20;
+
+/// A Parquet file of the rows, which are the table's without its partition column.
+pub(crate) fn encode(spec: &TableSpec, rows: &RecordBatch) -> Result<(Vec<u8>, ParquetMetaData), FileError> {
+    let columns: Vec<&Column> = spec.columns.iter().filter(|column| spec.partition_by != Some(column.name)).collect();
+    let fields = columns.iter().map(|column| Field::new(column.name, column.data_type(), column.nullable));
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
+    let mut bytes = Vec::new();
+    let mut file = SerializedFileWriter::new(&mut bytes, descriptor.root_schema_ptr(), Arc::default())?;
+    let mut encoder = Encoder {
+        zstd: Compressor::new(ZSTD_LEVEL).map_err(ParquetError::from)?,
+        scratch: Scratch::default(),
+        words: Words::default(),
+        bytes: Vec::new(),
+    };
+    for start in (0..rows.num_rows()).step_by(ROW_GROUP_ROWS) {
+        let rows = rows.slice(start, ROW_GROUP_ROWS.min(rows.num_rows() - start));
+        let mut group = file.next_row_group()?;
+        let mut leaves = descriptor.columns().iter();
+        for (column, array) in columns.iter().zip(rows.columns()) {
+            let bloom = spec.bloom.contains(&column.name);
+            let leaf = leaves.next().expect("a column has a leaf, and lists have no more");
+            match encoder.column(leaf, column, array, bloom)? {
+                Encoded::Ours(chunk) => group.append_column(&chunk.bytes, chunk.close)?,
+                Encoded::Library(chunk) => chunk.append_to_row_group(&mut group)?,
+            }
+        }
+        group.close()?;
+    }
+    let metadata = file.close()?;
+    Ok((bytes, metadata))
+}
+
+enum Encoded {
+    Ours(EncodedChunk),
+    Library(ArrowColumnChunk),
+}
+
+struct Encoder {
+    zstd: Compressor<'static>,
+    scratch: Scratch,
+    words: Words,
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    fn column(
+        &mut self,
+        leaf: &ColumnDescPtr,
+        column: &Column,
+        array: &ArrayRef,
+        bloom: bool,
+    ) -> Result<Encoded, FileError> {
+        let (rows, nullable) = (array.len(), column.nullable);
+        let nulls = array.logical_null_count();
+        if nulls > 0 && !nullable {
+            return Err(FileError::Rows(format!("column `{}` is NULL in {nulls} rows", column.name)));
+        }
+        if nulls == rows
+            && let Some(chunk) = self.absent(leaf, rows, bloom)?
+        {
+            return Ok(Encoded::Ours(chunk));
+        }
+        let pages = || (0..rows).step_by(PAGE_ROWS).map(move |start| start..rows.min(start + PAGE_ROWS));
+        let chunk = match array.data_type() {
+            DataType::Int32 => {
+                let chunk =
+                    ints::chunk(array.as_primitive::<Int32Type>(), nullable, pages(), &mut self.words, &mut self.bytes);
+                chunk.compress(leaf, &mut self.zstd)?
+            }
+            DataType::Int64 => {
+                let chunk =
+                    ints::chunk(array.as_primitive::<Int64Type>(), nullable, pages(), &mut self.words, &mut self.bytes);
+                chunk.compress(leaf, &mut self.zstd)?
+            }
+            DataType::Timestamp(..) => {
+                let array = array.as_primitive::<TimestampMicrosecondType>();
+                let chunk = ints::chunk(array, nullable, pages(), &mut self.words, &mut self.bytes);
+                chunk.compress(leaf, &mut self.zstd)?
+            }
+            DataType::Boolean => {
+                let chunk = flags::chunk(array.as_boolean(), nullable, pages(), &mut self.words, &mut self.bytes);
+                chunk.compress(leaf, &mut self.zstd)?
+            }
+            DataType::Utf8 => {
+                let texts = array.as_string::<i32>();
+                self.texts(leaf, nullable, bloom, Texts { rows, nulls: texts.nulls(), text: |row| texts.value(row) })?
+            }
+            DataType::Utf8View => {
+                let texts = array.as_string_view();
+                self.texts(leaf, nullable, bloom, Texts { rows, nulls: texts.nulls(), text: |row| texts.value(row) })?
+            }
+            DataType::Dictionary(..) => {
+                let dictionary = array.as_dictionary::<Int32Type>();
+                let values = dictionary.values().as_string::<i32>();
+                if values.null_count() > 0 {
+                    return Ok(Encoded::Library(library::column(column, array, bloom)?));
+                }
+                let keys = dictionary.keys();
+                let known = Keys {
+                    keys: keys.values(),
+                    validity: Validity::new(nullable, keys.nulls()),
+                    values: values.len(),
+                    value: |key| values.value(key),
+                };
+                match known.chunk(pages(), bloom, &mut self.scratch, &mut self.bytes)? {
+                    Some(chunk) => chunk.compress(leaf, &mut self.zstd)?,
+                    None => {
+                        let text = |row| values.value(keys.values()[row] as usize);
+                        let texts = Texts { rows, nulls: keys.nulls(), text };
+                        let chunk = texts.chunk(nullable, pages(), bloom, &mut self.words, &mut self.bytes)?;
+                        chunk.compress(leaf, &mut self.zstd)?
+                    }
+                }
+            }
+            _ => return Ok(Encoded::Library(library::column(column, array, bloom)?)),
+        };
+        Ok(Encoded::Ours(chunk))
+    }
+
+    /// Plain texts, numbered first when they repeat.
+    fn texts<'a>(
+        &mut self,
+        leaf: &ColumnDescPtr,
+        nullable: bool,
+        bloom: bool,
+        texts: Texts<'a, impl Fn(usize) -> &'a str>,
+    ) -> Result<EncodedChunk, FileError> {
+        let rows = texts.rows;
+        let pages = || (0..rows).step_by(PAGE_ROWS).map(move |start| start..rows.min(start + PAGE_ROWS));
+        if texts.repeat() {
+            let mut numbers = HashMap::new();
+            let mut values: Vec<&str> = Vec::new();
+            let mut keys = Vec::with_capacity(rows);
+            for row in 0..rows {
+                if texts.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+                    keys.push(0);
+                    continue;
+                }
+                let text = (texts.text)(row);
+                keys.push(*numbers.entry(text).or_insert_with(|| {
+                    values.push(text);
+                    values.len() as i32 - 1
+                }));
+            }
+            let validity = Validity::new(nullable, texts.nulls);
+            let known = Keys { keys: &keys, validity, values: values.len(), value: |key| values[key] };
+            if let Some(chunk) = known.chunk(pages(), bloom, &mut self.scratch, &mut self.bytes)? {
+                return Ok(chunk.compress(leaf, &mut self.zstd)?);
+            }
+        }
+        let chunk = texts.chunk(nullable, pages(), bloom, &mut self.words, &mut self.bytes)?;
+        Ok(chunk.compress(leaf, &mut self.zstd)?)
+    }
+
+    /// A column without a value: one page, however many rows. `None` for types that the library encodes.
+    fn absent(&mut self, leaf: &ColumnDescPtr, rows: usize, bloom: bool) -> Result<Option<EncodedChunk>, FileError> {
+        if leaf.max_rep_level() > 0 {
+            return Ok(None);
+        }
+        self.bytes.clear();
+        uniform_levels(&mut self.bytes, 0, rows);
+        let filter = if bloom { Some(Sbbf::new_with_ndv_fpp(1, BLOOM_FALSE_POSITIVES)?) } else { None };
+        let chunk = match leaf.physical_type() {
+            Type::BOOLEAN => self.empty_page::<bool>(leaf, rows, None, filter)?,
+            Type::INT32 => self.empty_page::<i32>(leaf, rows, None, filter)?,
+            Type::INT64 => self.empty_page::<i64>(leaf, rows, None, filter)?,
+            Type::BYTE_ARRAY => self.empty_page::<&str>(leaf, rows, Some(0), filter)?,
+            _ => return Ok(None),
+        };
+        Ok(Some(chunk))
+    }
+
+    fn empty_page<B: Bound>(
+        &mut self,
+        leaf: &ColumnDescPtr,
+        rows: usize,
+        text_bytes: Option<i64>,
+        bloom_filter: Option<Sbbf>,
+    ) -> Result<EncodedChunk, FileError> {
+        let page = DataPage::<B> { end: self.bytes.len(), rows, nulls: rows, bounds: None, text_bytes };
+        let chunk =
+            Chunk { bytes: &self.bytes, pages: vec![page], encoding: Encoding::PLAIN, dictionary: None, bloom_filter };
+        Ok(chunk.compress(leaf, &mut self.zstd)?)
+    }
+}
