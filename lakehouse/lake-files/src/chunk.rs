@@ -12,12 +12,36 @@ use parquet::file::metadata::{
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
 use crate::bounds::{Bound, widen};
 use crate::library::ZSTD_LEVEL;
 
 /// Columns of fewer bytes stay as they are: zstd's frame would cost more than it saves.
 const SMALLEST_COMPRESSED: usize = 64;
+
+/// So much of a column may be left by zstd for it to be worth a reader's time.
+const MOST_LEFT_PERCENT: usize = 98;
+
+/// The compressor of a file.
+pub(crate) struct Zstd {
+    context: Compressor<'static>,
+    /// Kept from page to page: a page's worst case is larger than the page.
+    out: Vec<u8>,
+}
+
+impl Zstd {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { context: Compressor::new(ZSTD_LEVEL)?, out: Vec::new() })
+    }
+
+    fn compress(&mut self, plain: &[u8]) -> Result<Bytes> {
+        self.out.clear();
+        self.out.reserve(compress_bound(plain.len()));
+        self.context.compress_to_buffer(plain, &mut self.out)?;
+        Ok(Bytes::copy_from_slice(&self.out))
+    }
+}
 
 /// A data page; its bytes are in the chunk's.
 #[derive(Debug)]
@@ -55,10 +79,9 @@ pub(crate) struct EncodedChunk {
 }
 
 impl<B: Bound> Chunk<'_, B> {
-    pub(crate) fn compress(self, column: &ColumnDescPtr, zstd: &mut Compressor<'_>) -> Result<EncodedChunk> {
-        let dictionary_size = self.dictionary.as_ref().map_or(0, |dictionary| dictionary.plain.len());
-        let compressed = self.bytes.len() + dictionary_size >= SMALLEST_COMPRESSED;
-        let mut pack = |plain: &[u8]| if compressed { zstd.compress(plain) } else { Ok(plain.to_vec()) };
+    pub(crate) fn compress(self, column: &ColumnDescPtr, zstd: &mut Zstd) -> Result<EncodedChunk> {
+        let compressed = self.is_worth_it(zstd)?;
+        let mut pack = |plain: &[u8]| if compressed { zstd.compress(plain) } else { Ok(Bytes::copy_from_slice(plain)) };
         let mut sink = TrackedWrite::new(Vec::new());
         let mut writer = SerializedPageWriter::new(&mut sink);
         let mut sizes = (0, 0);
@@ -66,7 +89,7 @@ impl<B: Bound> Chunk<'_, B> {
         let mut encodings = vec![Encoding::RLE, self.encoding];
         let mut page_stats = Vec::new();
         if let Some(Dictionary { plain, values }) = &self.dictionary {
-            let (buf, num_values) = (Bytes::from(pack(plain)?), *values as u32);
+            let (buf, num_values) = (pack(plain)?, *values as u32);
             let page = Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false };
             let written = writer.write_page(CompressedPage::new(page, plain.len()))?;
             sizes = (written.uncompressed_size, written.compressed_size);
@@ -87,7 +110,7 @@ impl<B: Bound> Chunk<'_, B> {
             start = page.end;
             let written = writer.write_page(CompressedPage::new(
                 Page::DataPage {
-                    buf: Bytes::from(pack(plain)?),
+                    buf: pack(plain)?,
                     num_values: page.rows as u32,
                     encoding: self.encoding,
                     def_level_encoding: Encoding::RLE,
@@ -140,6 +163,17 @@ impl<B: Bound> Chunk<'_, B> {
             offset_index: Some(offsets.build()),
         };
         Ok(EncodedChunk { bytes: sink.into_inner()?.into(), close })
+    }
+
+    /// Whether readers should have to decompress the column.
+    fn is_worth_it(&self, zstd: &mut Zstd) -> Result<bool> {
+        let dictionary_size = self.dictionary.as_ref().map_or(0, |dictionary| dictionary.plain.len());
+        if self.bytes.len() + dictionary_size < SMALLEST_COMPRESSED {
+            return Ok(false);
+        }
+        // Numbers without a pattern: the first page tells.
+        let Some(first) = self.pages.first().filter(|_| self.dictionary.is_none()) else { return Ok(true) };
+        Ok(zstd.compress(&self.bytes[..first.end])?.len() * 100 < first.end * MOST_LEFT_PERCENT)
     }
 }
 

@@ -11,16 +11,14 @@ use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::ArrowColumnChunk;
 use parquet::basic::{Encoding, Type};
 use parquet::bloom_filter::Sbbf;
-use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnDescPtr;
-use zstd::bulk::Compressor;
 
 use crate::bounds::Bound;
-use crate::chunk::{Chunk, DataPage, EncodedChunk};
+use crate::chunk::{Chunk, DataPage, EncodedChunk, Zstd};
 use crate::dictionary::{Keys, Scratch};
-use crate::library::{self, BLOOM_FALSE_POSITIVES, ZSTD_LEVEL};
+use crate::library::{self, BLOOM_FALSE_POSITIVES};
 use crate::texts::Texts;
 use crate::validity::{Validity, Words, uniform_levels};
 use crate::{FileError, flags, ints};
@@ -39,12 +37,8 @@ pub(crate) fn encode(spec: &TableSpec, rows: &RecordBatch) -> Result<(Vec<u8>, P
     let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
     let mut bytes = Vec::new();
     let mut file = SerializedFileWriter::new(&mut bytes, descriptor.root_schema_ptr(), Arc::default())?;
-    let mut encoder = Encoder {
-        zstd: Compressor::new(ZSTD_LEVEL).map_err(ParquetError::from)?,
-        scratch: Scratch::default(),
-        words: Words::default(),
-        bytes: Vec::new(),
-    };
+    let mut encoder =
+        Encoder { zstd: Zstd::new()?, scratch: Scratch::default(), words: Words::default(), bytes: Vec::new() };
     for start in (0..rows.num_rows()).step_by(ROW_GROUP_ROWS) {
         let rows = rows.slice(start, ROW_GROUP_ROWS.min(rows.num_rows() - start));
         let mut group = file.next_row_group()?;
@@ -69,7 +63,7 @@ enum Encoded {
 }
 
 struct Encoder {
-    zstd: Compressor<'static>,
+    zstd: Zstd,
     scratch: Scratch,
     words: Words,
     bytes: Vec<u8>,

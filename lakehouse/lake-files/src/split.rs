@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::record_batch::RecordBatch;
 use marquee_lake::{Column, ColumnKind, TableSpec};
 
@@ -42,6 +42,10 @@ pub(crate) fn split(spec: &TableSpec, rows: &RecordBatch) -> Result<Vec<(Option<
 }
 
 fn split_by(partition: &ArrayRef, data: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, FileError> {
+    if let Some(value) = only_value(partition) {
+        check_path_part("partition value", value)?;
+        return Ok(vec![(Some(value.to_owned()), data.clone())]);
+    }
     let partition = cast(partition, &DataType::Utf8)?;
     let partition = partition.as_string::<i32>();
     if partition.null_count() > 0 {
@@ -62,6 +66,15 @@ fn split_by(partition: &ArrayRef, data: &RecordBatch) -> Result<Vec<(Option<Stri
         Ok((Some(value.to_owned()), rows))
     });
     parts.collect()
+}
+
+/// The value that all rows have, when it is plain to see: most epochs lie within a day.
+fn only_value(partition: &ArrayRef) -> Option<&str> {
+    let dictionary = partition.as_dictionary_opt::<Int32Type>()?;
+    let keys = dictionary.keys();
+    let first = *keys.values().first().filter(|_| dictionary.logical_null_count() == 0)?;
+    let differs = keys.values().iter().fold(0, |differs, key| differs | (key ^ first));
+    (differs == 0).then(|| dictionary.values().as_string::<i32>().value(first as usize))
 }
 
 /// Whether an array makes the Parquet column that the table has.
