@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _};
+use arrow::array::{Array, ArrayRef, AsArray as _, new_null_array};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
@@ -23,29 +23,46 @@ use crate::texts::Texts;
 use crate::validity::{Validity, Words, uniform_levels};
 use crate::{FileError, flags, ints};
 
-/// Pages end at the same rows in all columns, so that a reader skips the same ones.
-const PAGE_ROWS: usize = 20_000;
+/// Where pages and row groups end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Pages end at the same rows in all columns, so that a reader skips the same ones.
+    pub(crate) page_rows: usize,
+    pub(crate) row_group_rows: usize,
+}
 
-/// As the library's writer ends them.
-const ROW_GROUP_ROWS: usize = 1 << 20;
+impl Default for Sizes {
+    /// Those of the library's writer.
+    fn default() -> Self {
+        Self { page_rows: 20_000, row_group_rows: 1 << 20 }
+    }
+}
 
 /// A Parquet file of the rows, which are the table's without its partition column.
-pub(crate) fn encode(spec: &TableSpec, rows: &RecordBatch) -> Result<(Vec<u8>, ParquetMetaData), FileError> {
+pub(crate) fn encode(
+    spec: &TableSpec,
+    rows: &RecordBatch,
+    sizes: Sizes,
+) -> Result<(Vec<u8>, ParquetMetaData), FileError> {
     let columns: Vec<&Column> = spec.columns.iter().filter(|column| spec.partition_by != Some(column.name)).collect();
     let fields = columns.iter().map(|column| Field::new(column.name, column.data_type(), column.nullable));
     let schema = Schema::new(fields.collect::<Vec<_>>());
     let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
     let mut bytes = Vec::new();
     let mut file = SerializedFileWriter::new(&mut bytes, descriptor.root_schema_ptr(), Arc::default())?;
-    let mut encoder =
-        Encoder { zstd: Zstd::new()?, scratch: Scratch::default(), words: Words::default(), bytes: Vec::new() };
-    for start in (0..rows.num_rows()).step_by(ROW_GROUP_ROWS) {
-        let rows = rows.slice(start, ROW_GROUP_ROWS.min(rows.num_rows() - start));
+    let mut encoder = Encoder {
+        page_rows: sizes.page_rows,
+        zstd: Zstd::new()?,
+        scratch: Scratch::default(),
+        words: Words::default(),
+        bytes: Vec::new(),
+    };
+    for start in (0..rows.num_rows()).step_by(sizes.row_group_rows) {
+        let rows = rows.slice(start, sizes.row_group_rows.min(rows.num_rows() - start));
         let mut group = file.next_row_group()?;
-        let mut leaves = descriptor.columns().iter();
-        for (column, array) in columns.iter().zip(rows.columns()) {
+        // A column has one leaf, a list's too.
+        for ((column, array), leaf) in columns.iter().zip(rows.columns()).zip(descriptor.columns()) {
             let bloom = spec.bloom.contains(&column.name);
-            let leaf = leaves.next().expect("a column has a leaf, and lists have no more");
             match encoder.column(leaf, column, array, bloom)? {
                 Encoded::Ours(chunk) => group.append_column(&chunk.bytes, chunk.close)?,
                 Encoded::Library(chunk) => chunk.append_to_row_group(&mut group)?,
@@ -63,6 +80,7 @@ enum Encoded {
 }
 
 struct Encoder {
+    page_rows: usize,
     zstd: Zstd,
     scratch: Scratch,
     words: Words,
@@ -87,7 +105,8 @@ impl Encoder {
         {
             return Ok(Encoded::Ours(chunk));
         }
-        let pages = || (0..rows).step_by(PAGE_ROWS).map(move |start| start..rows.min(start + PAGE_ROWS));
+        let page_rows = self.page_rows;
+        let pages = || (0..rows).step_by(page_rows).map(move |start| start..rows.min(start + page_rows));
         let chunk = match array.data_type() {
             DataType::Int32 => {
                 let chunk =
@@ -139,6 +158,10 @@ impl Encoder {
                     }
                 }
             }
+            DataType::Null => {
+                let absent = new_null_array(&column.data_type(), rows);
+                return Ok(Encoded::Library(library::column(column, &absent, bloom)?));
+            }
             _ => return Ok(Encoded::Library(library::column(column, array, bloom)?)),
         };
         Ok(Encoded::Ours(chunk))
@@ -153,7 +176,8 @@ impl Encoder {
         texts: Texts<'a, impl Fn(usize) -> &'a str>,
     ) -> Result<EncodedChunk, FileError> {
         let rows = texts.rows;
-        let pages = || (0..rows).step_by(PAGE_ROWS).map(move |start| start..rows.min(start + PAGE_ROWS));
+        let page_rows = self.page_rows;
+        let pages = || (0..rows).step_by(page_rows).map(move |start| start..rows.min(start + page_rows));
         if texts.repeat() {
             let mut numbers = HashMap::new();
             let mut values: Vec<&str> = Vec::new();

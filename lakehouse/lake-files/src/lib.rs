@@ -1,4 +1,9 @@
-//! Rows to Parquet files and their Delta statistics.
+//! Rows to Parquet files and their Delta statistics. Files carry plain Parquet types and no embedded arrow schema, so that
+//! rows built from dictionary or view arrays make the same file and every reader sees plain text.
+//!
+//! The pages are made here, because what the rows know already (dictionaries, runs, absence) is most of the work of the
+//! library's writer; pages, statistics and indexes are those that it would have made. What these encoders do not know
+//! goes through it (`library.rs`).
 
 mod bounds;
 mod chunk;
@@ -10,6 +15,8 @@ mod ints;
 pub mod library;
 mod split;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod validity;
 
@@ -17,6 +24,8 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use marquee_lake::TableSpec;
 use parquet::errors::ParquetError;
+
+use crate::file::Sizes;
 
 /// Why rows could not become files.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +60,7 @@ pub struct EncodedFile {
 /// When the rows are not those of the table, or cannot be encoded.
 pub fn encode(spec: &TableSpec, rows: &RecordBatch) -> Result<Vec<EncodedFile>, FileError> {
     let parts = split::split(spec, rows)?.into_iter().map(|(partition, rows)| {
-        let (bytes, metadata) = file::encode(spec, &rows)?;
+        let (bytes, metadata) = file::encode(spec, &rows, Sizes::default())?;
         let stats = stats::from_parquet(spec, &metadata);
         Ok(EncodedFile { partition, bytes, rows: rows.num_rows() as u64, stats })
     });

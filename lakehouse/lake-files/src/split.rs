@@ -84,6 +84,7 @@ fn fits(column: &Column, found: &DataType) -> bool {
         (ColumnKind::Text | ColumnKind::DateText, DataType::Dictionary(key, value)) => {
             **key == DataType::Int32 && **value == DataType::Utf8
         }
+        (_, DataType::Null) => column.nullable,
         _ => *found == column.data_type(),
     }
 }

@@ -209,7 +209,7 @@ fn make_rows(count: usize, ids: Ids, rng: &mut SmallRng) -> Vec<Row> {
         // Most sessions go on over many epochs.
         let first = if rng.random_bool(0.2) { 0 } else { rng.random_range(20..2_000) };
         let started_ms = START_MS + rng.random_range(0..30_000) - first * 2_000;
-        let offset = rng.random_range(1_000_000..1_000_000 + count as i64 / 10);
+        let offset = rng.random_range(1_000_000..=1_000_000 + count as i64 / 10);
         let received_at_ms = started_ms + (first + length as i64) * 2_000 + rng.random_range(20..90);
         for index in 0..length {
             let sequence = first + index as i64;
