@@ -80,7 +80,7 @@ pub(crate) struct EncodedChunk {
 
 impl<B: Bound> Chunk<'_, B> {
     pub(crate) fn compress(self, column: &ColumnDescPtr, zstd: &mut Zstd) -> Result<EncodedChunk> {
-        let compressed = self.is_worth_it(zstd)?;
+        let (compressed, mut first_page) = self.first_page(zstd)?;
         let mut pack = |plain: &[u8]| if compressed { zstd.compress(plain) } else { Ok(Bytes::copy_from_slice(plain)) };
         let mut sink = TrackedWrite::new(Vec::new());
         let mut writer = SerializedPageWriter::new(&mut sink);
@@ -108,9 +108,13 @@ impl<B: Bound> Chunk<'_, B> {
         for page in self.pages {
             let plain = &self.bytes[start..page.end];
             start = page.end;
+            let buf = match first_page.take() {
+                Some(packed) => packed,
+                None => pack(plain)?,
+            };
             let written = writer.write_page(CompressedPage::new(
                 Page::DataPage {
-                    buf: pack(plain)?,
+                    buf,
                     num_values: page.rows as u32,
                     encoding: self.encoding,
                     def_level_encoding: Encoding::RLE,
@@ -165,15 +169,17 @@ impl<B: Bound> Chunk<'_, B> {
         Ok(EncodedChunk { bytes: sink.into_inner()?.into(), close })
     }
 
-    /// Whether readers should have to decompress the column.
-    fn is_worth_it(&self, zstd: &mut Zstd) -> Result<bool> {
+    /// Whether the column is worth compressing; the first data page if it was compressed to find out.
+    fn first_page(&self, zstd: &mut Zstd) -> Result<(bool, Option<Bytes>)> {
         let dictionary_size = self.dictionary.as_ref().map_or(0, |dictionary| dictionary.plain.len());
         if self.bytes.len() + dictionary_size < SMALLEST_COMPRESSED {
-            return Ok(false);
+            return Ok((false, None));
         }
-        // Numbers without a pattern: the first page tells.
-        let Some(first) = self.pages.first().filter(|_| self.dictionary.is_none()) else { return Ok(true) };
-        Ok(zstd.compress(&self.bytes[..first.end])?.len() * 100 < first.end * MOST_LEFT_PERCENT)
+        let Some(first) = self.pages.first().filter(|_| self.dictionary.is_none()) else { return Ok((true, None)) };
+        // Numbers without a pattern do not shrink on any page.
+        let page = zstd.compress(&self.bytes[..first.end])?;
+        let worth_it = page.len() * 100 < first.end * MOST_LEFT_PERCENT;
+        Ok((worth_it, worth_it.then_some(page)))
     }
 }
 

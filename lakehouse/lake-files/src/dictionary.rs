@@ -94,7 +94,9 @@ impl<'a, V: Fn(usize) -> &'a str> Keys<'a, V> {
             let width = bits_below(used.texts.len());
             bytes.push(width as u8);
             let mut numbers = Hybrid::new(bytes, width);
-            runs.iter().for_each(|(number, count)| numbers.put(*number, *count as usize));
+            for (number, count) in &runs {
+                numbers.put(*number, *count as usize);
+            }
             numbers.finish();
             column_texts += text_bytes;
             column_values += with_value;
@@ -143,7 +145,9 @@ impl<'a> Used<'a> {
 
     fn bloom_filter(&self) -> Result<Sbbf> {
         let mut filter = Sbbf::new_with_ndv_fpp(self.texts.len().max(1) as u64, BLOOM_FALSE_POSITIVES)?;
-        self.texts.iter().for_each(|text| filter.insert(*text));
+        for text in &self.texts {
+            filter.insert(*text);
+        }
         filter.fold_to_target_fpp(BLOOM_FALSE_POSITIVES);
         Ok(filter)
     }

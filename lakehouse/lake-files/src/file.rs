@@ -1,11 +1,11 @@
 //! A Parquet file: each column by the encoder that knows its type, what none knows by the library's.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, new_null_array};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray as _, PrimitiveArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
-use hashbrown::HashMap;
 use marquee_lake::{Column, TableSpec};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::ArrowColumnChunk;
@@ -18,6 +18,7 @@ use parquet::schema::types::ColumnDescPtr;
 use crate::bounds::Bound;
 use crate::chunk::{Chunk, DataPage, EncodedChunk, Zstd};
 use crate::dictionary::{Keys, Scratch};
+use crate::ints::Int;
 use crate::library::{self, BLOOM_FALSE_POSITIVES};
 use crate::texts::Texts;
 use crate::validity::{Validity, Words, uniform_levels};
@@ -105,57 +106,39 @@ impl Encoder {
         {
             return Ok(Encoded::Ours(chunk));
         }
-        let page_rows = self.page_rows;
-        let pages = || (0..rows).step_by(page_rows).map(move |start| start..rows.min(start + page_rows));
+        let pages = || pages(rows, self.page_rows);
         let chunk = match array.data_type() {
-            DataType::Int32 => {
-                let chunk =
-                    ints::chunk(array.as_primitive::<Int32Type>(), nullable, pages(), &mut self.words, &mut self.bytes);
-                chunk.compress(leaf, &mut self.zstd)?
-            }
-            DataType::Int64 => {
-                let chunk =
-                    ints::chunk(array.as_primitive::<Int64Type>(), nullable, pages(), &mut self.words, &mut self.bytes);
-                chunk.compress(leaf, &mut self.zstd)?
-            }
-            DataType::Timestamp(..) => {
-                let array = array.as_primitive::<TimestampMicrosecondType>();
-                let chunk = ints::chunk(array, nullable, pages(), &mut self.words, &mut self.bytes);
-                chunk.compress(leaf, &mut self.zstd)?
-            }
+            DataType::Int32 => self.ints(leaf, array.as_primitive::<Int32Type>(), nullable)?,
+            DataType::Int64 => self.ints(leaf, array.as_primitive::<Int64Type>(), nullable)?,
+            DataType::Timestamp(..) => self.ints(leaf, array.as_primitive::<TimestampMicrosecondType>(), nullable)?,
             DataType::Boolean => {
                 let chunk = flags::chunk(array.as_boolean(), nullable, pages(), &mut self.words, &mut self.bytes);
                 chunk.compress(leaf, &mut self.zstd)?
             }
             DataType::Utf8 => {
                 let texts = array.as_string::<i32>();
-                self.texts(leaf, nullable, bloom, Texts { rows, nulls: texts.nulls(), text: |row| texts.value(row) })?
+                let texts = Texts { rows, nulls: texts.nulls(), text: |row| texts.value(row) };
+                self.texts(leaf, nullable, bloom, &texts)?
             }
             DataType::Utf8View => {
                 let texts = array.as_string_view();
-                self.texts(leaf, nullable, bloom, Texts { rows, nulls: texts.nulls(), text: |row| texts.value(row) })?
+                let texts = Texts { rows, nulls: texts.nulls(), text: |row| texts.value(row) };
+                self.texts(leaf, nullable, bloom, &texts)?
             }
             DataType::Dictionary(..) => {
                 let dictionary = array.as_dictionary::<Int32Type>();
-                let values = dictionary.values().as_string::<i32>();
+                let (keys, values) = (dictionary.keys(), dictionary.values().as_string::<i32>());
                 if values.null_count() > 0 {
                     return Ok(Encoded::Library(library::column(column, array, bloom)?));
                 }
-                let keys = dictionary.keys();
-                let known = Keys {
-                    keys: keys.values(),
-                    validity: Validity::new(nullable, keys.nulls()),
-                    values: values.len(),
-                    value: |key| values.value(key),
-                };
-                match known.chunk(pages(), bloom, &mut self.scratch, &mut self.bytes)? {
-                    Some(chunk) => chunk.compress(leaf, &mut self.zstd)?,
-                    None => {
-                        let text = |row| values.value(keys.values()[row] as usize);
-                        let texts = Texts { rows, nulls: keys.nulls(), text };
-                        let chunk = texts.chunk(nullable, pages(), bloom, &mut self.words, &mut self.bytes)?;
-                        chunk.compress(leaf, &mut self.zstd)?
-                    }
+                let validity = Validity::new(nullable, keys.nulls());
+                let value = |key| values.value(key);
+                let numbered = Keys { keys: keys.values(), validity, values: values.len(), value };
+                if let Some(chunk) = numbered.chunk(pages(), bloom, &mut self.scratch, &mut self.bytes)? {
+                    chunk.compress(leaf, &mut self.zstd)?
+                } else {
+                    let text = |row| values.value(keys.values()[row] as usize);
+                    self.plain_texts(leaf, nullable, bloom, &Texts { rows, nulls: keys.nulls(), text })?
                 }
             }
             DataType::Null => {
@@ -167,39 +150,49 @@ impl Encoder {
         Ok(Encoded::Ours(chunk))
     }
 
-    /// Plain texts, numbered first when they repeat.
+    fn ints<T>(
+        &mut self,
+        leaf: &ColumnDescPtr,
+        array: &PrimitiveArray<T>,
+        nullable: bool,
+    ) -> Result<EncodedChunk, FileError>
+    where
+        T: ArrowPrimitiveType<Native: Int>,
+    {
+        let pages = pages(array.len(), self.page_rows);
+        let chunk = ints::chunk(array, nullable, pages, &mut self.words, &mut self.bytes);
+        Ok(chunk.compress(leaf, &mut self.zstd)?)
+    }
+
+    /// Texts that came without a dictionary: they get one when they repeat.
     fn texts<'a>(
         &mut self,
         leaf: &ColumnDescPtr,
         nullable: bool,
         bloom: bool,
-        texts: Texts<'a, impl Fn(usize) -> &'a str>,
+        texts: &Texts<'a, impl Fn(usize) -> &'a str>,
     ) -> Result<EncodedChunk, FileError> {
-        let rows = texts.rows;
-        let page_rows = self.page_rows;
-        let pages = || (0..rows).step_by(page_rows).map(move |start| start..rows.min(start + page_rows));
         if texts.repeat() {
-            let mut numbers = HashMap::new();
-            let mut values: Vec<&str> = Vec::new();
-            let mut keys = Vec::with_capacity(rows);
-            for row in 0..rows {
-                if texts.nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                    keys.push(0);
-                    continue;
-                }
-                let text = (texts.text)(row);
-                keys.push(*numbers.entry(text).or_insert_with(|| {
-                    values.push(text);
-                    values.len() as i32 - 1
-                }));
-            }
+            let (keys, values) = texts.numbered();
             let validity = Validity::new(nullable, texts.nulls);
-            let known = Keys { keys: &keys, validity, values: values.len(), value: |key| values[key] };
-            if let Some(chunk) = known.chunk(pages(), bloom, &mut self.scratch, &mut self.bytes)? {
+            let numbered = Keys { keys: &keys, validity, values: values.len(), value: |key| values[key] };
+            let pages = pages(texts.rows, self.page_rows);
+            if let Some(chunk) = numbered.chunk(pages, bloom, &mut self.scratch, &mut self.bytes)? {
                 return Ok(chunk.compress(leaf, &mut self.zstd)?);
             }
         }
-        let chunk = texts.chunk(nullable, pages(), bloom, &mut self.words, &mut self.bytes)?;
+        self.plain_texts(leaf, nullable, bloom, texts)
+    }
+
+    fn plain_texts<'a>(
+        &mut self,
+        leaf: &ColumnDescPtr,
+        nullable: bool,
+        bloom: bool,
+        texts: &Texts<'a, impl Fn(usize) -> &'a str>,
+    ) -> Result<EncodedChunk, FileError> {
+        let pages = pages(texts.rows, self.page_rows);
+        let chunk = texts.chunk(nullable, pages, bloom, &mut self.words, &mut self.bytes)?;
         Ok(chunk.compress(leaf, &mut self.zstd)?)
     }
 
@@ -233,4 +226,9 @@ impl Encoder {
             Chunk { bytes: &self.bytes, pages: vec![page], encoding: Encoding::PLAIN, dictionary: None, bloom_filter };
         Ok(chunk.compress(leaf, &mut self.zstd)?)
     }
+}
+
+/// The rows of each page.
+fn pages(rows: usize, page_rows: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(page_rows).map(move |start| start..rows.min(start + page_rows))
 }

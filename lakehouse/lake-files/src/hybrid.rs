@@ -168,7 +168,9 @@ mod tests {
             let runs: Vec<(u32, usize)> = runs.iter().map(|(v, n)| ((u64::from(*v) & mask) as u32, *n)).collect();
             let mut bytes = Vec::new();
             let mut hybrid = Hybrid::new(&mut bytes, width);
-            runs.iter().for_each(|(value, count)| hybrid.put(*value, *count));
+            for (value, count) in &runs {
+                hybrid.put(*value, *count);
+            }
             hybrid.finish();
             let values: Vec<u32> = runs.iter().flat_map(|(v, n)| std::iter::repeat_n(*v, *n)).collect();
             prop_assert_eq!(decode(&bytes, width, values.len()), values);

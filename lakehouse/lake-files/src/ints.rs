@@ -1,5 +1,5 @@
 //! Columns of integers: a dictionary and runs when values stay for some rows, else differences packed in blocks
-//! (DELTA_BINARY_PACKED). <https://parquet.apache.org/docs/file-format/data-pages/encodings/#DELTAENC>
+//! (`DELTA_BINARY_PACKED`). <https://parquet.apache.org/docs/file-format/data-pages/encodings/#DELTAENC>
 
 use std::hash::Hash;
 use std::ops::Range;
@@ -68,7 +68,7 @@ where
 {
     bytes.clear();
     let validity = Validity::new(nullable, array.nulls());
-    let mut numbers = runs_are_long(array).then(Numbers::default);
+    let mut numbers = repeats(array).then(Numbers::default);
     let mut data_pages = Vec::new();
     let mut with_values = Vec::new();
     for rows in pages {
@@ -100,21 +100,19 @@ where
     Chunk { bytes, pages: data_pages, encoding, dictionary, bloom_filter: None }
 }
 
-/// Whether values mostly equal the one before. Of a column with NULLs only the rows are looked at whose neighbour has a
-/// value, too.
-fn runs_are_long<T: ArrowPrimitiveType<Native: Int>>(array: &PrimitiveArray<T>) -> bool {
+/// Whether a dictionary is a gain. Of a column with NULLs only the rows are looked at whose neighbour has a value, too.
+fn repeats<T: ArrowPrimitiveType<Native: Int>>(array: &PrimitiveArray<T>) -> bool {
     let values = array.values();
-    let changes = match array.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => values.iter().zip(&values[1..]).map(|(last, value)| usize::from(last != value)).sum::<usize>(),
-        Some(nulls) => {
-            let slices = nulls.valid_slices().map(|(start, end)| {
-                let values = &values[start..end];
-                1 + values.iter().zip(&values[1..]).map(|(last, value)| usize::from(last != value)).sum::<usize>()
-            });
-            slices.sum::<usize>()
-        }
+    let changed = match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => changes(values),
+        Some(nulls) => nulls.valid_slices().map(|(start, end)| 1 + changes(&values[start..end])).sum(),
     };
-    changes * ROWS_A_RUN <= array.len() - array.null_count() && changes <= MOST_VALUES
+    changed * ROWS_A_RUN <= array.len() - array.null_count() && changed <= MOST_VALUES
+}
+
+/// How many values differ from the one before.
+fn changes<T: PartialEq>(values: &[T]) -> usize {
+    values.windows(2).map(|pair| usize::from(pair[0] != pair[1])).sum()
 }
 
 /// The distinct values of a column, numbered as they come.
@@ -147,7 +145,9 @@ impl<T: Int> Numbers<T> {
         let width = bits_below(self.values.len());
         bytes.push(width as u8);
         let mut numbers = Hybrid::new(bytes, width);
-        runs.iter().for_each(|(number, count)| numbers.put(*number, *count));
+        for (number, count) in runs {
+            numbers.put(number, count);
+        }
         numbers.finish();
         bounds
     }

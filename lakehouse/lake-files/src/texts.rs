@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use arrow::buffer::NullBuffer;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::Result;
@@ -47,6 +47,23 @@ impl<'a, V: Fn(usize) -> &'a str> Texts<'a, V> {
         distinct * 2 <= self.rows - self.nulls.map_or(0, NullBuffer::null_count)
     }
 
+    /// A key for each row, of the distinct texts.
+    pub(crate) fn numbered(&self) -> (Vec<i32>, Vec<&'a str>) {
+        let mut numbers = HashMap::new();
+        let mut values = Vec::new();
+        let keys = (0..self.rows).map(|row| {
+            if !self.has_value(row) {
+                return 0;
+            }
+            let text = (self.text)(row);
+            *numbers.entry(text).or_insert_with(|| {
+                values.push(text);
+                values.len() as i32 - 1
+            })
+        });
+        (keys.collect(), values)
+    }
+
     /// The column's pages, their bytes in `bytes`: lengths and texts.
     pub(crate) fn chunk<'b>(
         &self,
@@ -58,10 +75,8 @@ impl<'a, V: Fn(usize) -> &'a str> Texts<'a, V> {
     ) -> Result<Chunk<'b, &'a str>> {
         bytes.clear();
         let validity = Validity::new(nullable, self.nulls);
-        let mut bloom_filter = match with_bloom_filter {
-            true => Some(Sbbf::new_with_ndv_fpp(self.rows.max(1) as u64, BLOOM_FALSE_POSITIVES)?),
-            false => None,
-        };
+        let new_filter = || Sbbf::new_with_ndv_fpp(self.rows.max(1) as u64, BLOOM_FALSE_POSITIVES);
+        let mut bloom_filter = if with_bloom_filter { Some(new_filter()?) } else { None };
         let mut data_pages = Vec::new();
         for range in pages {
             let mut left = range;

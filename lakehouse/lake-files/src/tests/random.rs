@@ -106,7 +106,7 @@ fn numbers(rows: usize, rng: &mut SmallRng) -> Vec<i64> {
         0 => vec![rng.random(); rows],
         1 => stretches(rows, longest, rng, |rng| rng.random_range(0..4)),
         2 => stretches(rows, longest, rng, |rng| rng.random_range(-500..500)),
-        3 => stretches(rows, longest, rng, |rng| rng.random()),
+        3 => stretches(rows, longest, rng, rand::Rng::random),
         4 => stretches(rows, longest, rng, |rng| *[i64::MIN, i64::MAX, -1, 0, 1 << 31].choose(rng).unwrap()),
         _ => {
             let step = *[-3, 1, 1_000_003].choose(rng).unwrap();
