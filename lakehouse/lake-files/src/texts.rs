@@ -20,7 +20,6 @@ const SAMPLE: usize = 2_048;
 const PAGE_BYTES: usize = 1 << 20;
 
 /// The texts of rows.
-#[derive(Clone, Copy)]
 pub(crate) struct Texts<'a, V> {
     pub(crate) rows: usize,
     pub(crate) nulls: Option<&'a NullBuffer>,

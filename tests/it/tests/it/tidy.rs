@@ -72,9 +72,10 @@ fn crates_are_named_after_their_folders() {
 
 #[test]
 fn heavy_dependencies_have_one_home() {
-    let homes: [(&str, &[&str]); 9] = [
+    let homes: [(&str, &[&str]); 10] = [
         ("deltalake", &["lakehouse/lake-delta"]),
         ("datafusion", &["lakehouse/lake-delta"]),
+        ("zstd", &["lakehouse/lake-files"]),
         ("fjall", &["features/online", "pipelines/log-embedded"]),
         ("axum", &["pipelines/collector", "platform-api/dashboards"]),
         ("qdrant-edge", &["serving/index-qdrant"]),
