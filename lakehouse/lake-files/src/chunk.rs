@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType, ZstdLevel};
 use parquet::bloom_filter::Sbbf;
-use parquet::column::page::{CompressedPage, Page, PageWriter as _};
+use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter as _};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::file::metadata::{
     ColumnChunkMetaData, ColumnIndexBuilder, LevelHistogram, OffsetIndexBuilder, PageEncodingStats,
 };
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
@@ -84,87 +86,62 @@ impl<B: Bound> Chunk<'_, B> {
         let mut pack = |plain: &[u8]| if compressed { zstd.compress(plain) } else { Ok(Bytes::copy_from_slice(plain)) };
         let mut sink = TrackedWrite::new(Vec::new());
         let mut writer = SerializedPageWriter::new(&mut sink);
-        let mut sizes = (0, 0);
-        let mut data_page_offset = 0;
+        let mut sizes = Sizes::default();
         let mut encodings = vec![Encoding::RLE, self.encoding];
         let mut page_stats = Vec::new();
+        let dictionary_page_offset = self.dictionary.is_some().then_some(0);
         if let Some(Dictionary { plain, values }) = &self.dictionary {
             let (buf, num_values) = (pack(plain)?, *values as u32);
             let page = Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false };
-            let written = writer.write_page(CompressedPage::new(page, plain.len()))?;
-            sizes = (written.uncompressed_size, written.compressed_size);
-            data_page_offset = sizes.1 as i64;
+            sizes.add(&writer.write_page(CompressedPage::new(page, plain.len()))?);
             encodings.push(Encoding::PLAIN);
             page_stats.push(encoding_stats(PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1));
         }
         page_stats.push(encoding_stats(PageType::DATA_PAGE, self.encoding, self.pages.len()));
+        let data_page_offset = sizes.compressed as i64;
 
         let nullable = column.max_def_level() > 0;
-        let mut columns = ColumnIndexBuilder::new(column.physical_type());
-        let mut offsets = OffsetIndexBuilder::new();
-        let (mut bounds, mut order) = (None, Order::default());
-        let (mut rows, mut nulls, mut start) = (0, 0, 0);
-        let mut text_bytes: Option<i64> = None;
+        let mut index = Index::new(column);
+        let mut start = 0;
         for page in self.pages {
             let plain = &self.bytes[start..page.end];
             start = page.end;
-            let buf = match first_page.take() {
-                Some(packed) => packed,
-                None => pack(plain)?,
+            let data_page = Page::DataPage {
+                buf: first_page.take().map_or_else(|| pack(plain), Ok)?,
+                num_values: page.rows as u32,
+                encoding: self.encoding,
+                def_level_encoding: Encoding::RLE,
+                rep_level_encoding: Encoding::RLE,
+                statistics: None,
             };
-            let written = writer.write_page(CompressedPage::new(
-                Page::DataPage {
-                    buf,
-                    num_values: page.rows as u32,
-                    encoding: self.encoding,
-                    def_level_encoding: Encoding::RLE,
-                    rep_level_encoding: Encoding::RLE,
-                    statistics: None,
-                },
-                plain.len(),
-            ))?;
-            sizes = (sizes.0 + written.uncompressed_size, sizes.1 + written.compressed_size);
-            match page.bounds {
-                Some((min, max)) => {
-                    columns.append(false, min.lower(), max.upper(), page.nulls as i64);
-                    order.add(min, max);
-                    widen(&mut bounds, min, max);
-                }
-                None => columns.append(true, Vec::new(), Vec::new(), page.nulls as i64),
-            }
-            let levels = nullable.then(|| levels(page.rows, page.nulls));
-            columns.append_histograms(&None, &levels);
-            offsets.append_offset_and_size(written.offset as i64, written.compressed_size as i32);
-            offsets.append_row_count(page.rows as i64);
-            offsets.append_unencoded_byte_array_data_bytes(page.text_bytes);
-            text_bytes = page.text_bytes.map(|bytes| text_bytes.unwrap_or(0) + bytes).or(text_bytes);
-            rows += page.rows;
-            nulls += page.nulls;
+            let written = writer.write_page(CompressedPage::new(data_page, plain.len()))?;
+            sizes.add(&written);
+            index.add(&page, &written, nullable);
         }
-        columns.set_boundary_order(order.of_pages());
 
-        let codec =
-            if compressed { Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?) } else { Compression::UNCOMPRESSED };
+        let level = ZstdLevel::try_new(ZSTD_LEVEL)?;
         let metadata = ColumnChunkMetaData::builder(column.clone())
-            .set_compression(codec)
+            .set_compression(if compressed { Compression::ZSTD(level) } else { Compression::UNCOMPRESSED })
             .set_encodings(encodings)
             .set_page_encoding_stats(page_stats)
-            .set_total_uncompressed_size(sizes.0 as i64)
-            .set_total_compressed_size(sizes.1 as i64)
-            .set_num_values(rows as i64)
-            .set_dictionary_page_offset(self.dictionary.is_some().then_some(0))
+            .set_total_uncompressed_size(sizes.uncompressed as i64)
+            .set_total_compressed_size(sizes.compressed as i64)
+            .set_num_values(index.rows as i64)
+            .set_dictionary_page_offset(dictionary_page_offset)
             .set_data_page_offset(data_page_offset)
-            .set_statistics(B::statistics(bounds, nulls as u64))
-            .set_unencoded_byte_array_data_bytes(text_bytes)
-            .set_definition_level_histogram(nullable.then(|| levels(rows, nulls)))
+            .set_statistics(B::statistics(index.bounds, index.nulls as u64))
+            .set_unencoded_byte_array_data_bytes(index.text_bytes)
+            .set_definition_level_histogram(nullable.then(|| levels(index.rows, index.nulls)))
             .build()?;
+        let rows_written = index.rows as u64;
+        let (column_index, offset_index) = index.build()?;
         let close = ColumnCloseResult {
-            bytes_written: sizes.1 as u64,
-            rows_written: rows as u64,
+            bytes_written: sizes.compressed as u64,
+            rows_written,
             metadata,
             bloom_filter: self.bloom_filter,
-            column_index: Some(columns.build()?),
-            offset_index: Some(offsets.build()),
+            column_index: Some(column_index),
+            offset_index: Some(offset_index),
         };
         Ok(EncodedChunk { bytes: sink.into_inner()?.into(), close })
     }
@@ -189,6 +166,67 @@ fn encoding_stats(page_type: PageType, encoding: Encoding, count: usize) -> Page
 
 fn levels(rows: usize, nulls: usize) -> LevelHistogram {
     LevelHistogram::from(vec![nulls as i64, (rows - nulls) as i64])
+}
+
+/// Bytes of pages, their headers too.
+#[derive(Debug, Default)]
+struct Sizes {
+    uncompressed: usize,
+    compressed: usize,
+}
+
+impl Sizes {
+    fn add(&mut self, page: &PageWriteSpec) {
+        self.uncompressed += page.uncompressed_size;
+        self.compressed += page.compressed_size;
+    }
+}
+
+/// The page index, and what it sums up to.
+struct Index<B> {
+    columns: ColumnIndexBuilder,
+    offsets: OffsetIndexBuilder,
+    order: Order<B>,
+    bounds: Option<(B, B)>,
+    rows: usize,
+    nulls: usize,
+    text_bytes: Option<i64>,
+}
+
+impl<B: Bound> Index<B> {
+    fn new(column: &ColumnDescPtr) -> Self {
+        Self {
+            columns: ColumnIndexBuilder::new(column.physical_type()),
+            offsets: OffsetIndexBuilder::new(),
+            order: Order::default(),
+            bounds: None,
+            rows: 0,
+            nulls: 0,
+            text_bytes: None,
+        }
+    }
+
+    fn add(&mut self, page: &DataPage<B>, written: &PageWriteSpec, nullable: bool) {
+        if let Some((min, max)) = page.bounds {
+            self.columns.append(false, min.lower(), max.upper(), page.nulls as i64);
+            self.order.add(min, max);
+            widen(&mut self.bounds, min, max);
+        } else {
+            self.columns.append(true, Vec::new(), Vec::new(), page.nulls as i64);
+        }
+        self.columns.append_histograms(&None, &nullable.then(|| levels(page.rows, page.nulls)));
+        self.offsets.append_offset_and_size(written.offset as i64, written.compressed_size as i32);
+        self.offsets.append_row_count(page.rows as i64);
+        self.offsets.append_unencoded_byte_array_data_bytes(page.text_bytes);
+        self.text_bytes = page.text_bytes.map(|bytes| self.text_bytes.unwrap_or(0) + bytes);
+        self.rows += page.rows;
+        self.nulls += page.nulls;
+    }
+
+    fn build(mut self) -> Result<(ColumnIndexMetaData, OffsetIndexMetaData)> {
+        self.columns.set_boundary_order(self.order.of_pages());
+        Ok((self.columns.build()?, self.offsets.build()))
+    }
 }
 
 /// Whether the bounds of the pages rise or fall.
