@@ -10,7 +10,6 @@ mod open;
 mod read;
 mod scan;
 mod sql;
-mod stats;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -75,6 +75,7 @@ fn heavy_dependencies_have_one_home() {
     let homes: [(&str, &[&str]); 10] = [
         ("deltalake", &["lakehouse/lake-delta"]),
         ("datafusion", &["lakehouse/lake-delta"]),
+        ("zstd", &["lakehouse/lake-files"]),
         ("fjall", &["features/online", "pipelines/log-embedded"]),
         ("rdkafka", &["pipelines/log-kafka"]),
         ("axum", &["pipelines/collector", "platform-api/dashboards"]),
