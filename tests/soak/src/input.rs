@@ -45,7 +45,7 @@ impl Arrival {
 
 /// Sessions of some viewers, in the order in which their pieces arrive.
 pub fn arrivals(dice: &mut SmallRng) -> Vec<Arrival> {
-    let viewers = dice.random_range(2..8);
+    let viewers = dice.random_range(2..12);
     let is_orderly = dice.random_bool(0.3);
     let mut arrivals = Vec::new();
     for viewer in 0..viewers {
