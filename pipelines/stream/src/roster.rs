@@ -153,6 +153,11 @@ impl<R: Running> Roster<R> {
         Ok(())
     }
 
+    /// How many shards were ever started here.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
+    }
+
     /// Those who carry the shards on.
     pub(crate) fn running(&mut self) -> impl Iterator<Item = &mut R> {
         self.members.iter_mut().map(|member| &mut member.running)

@@ -101,19 +101,24 @@ impl SteppedRuntime {
     /// Lets one part go on; whether it found anything to do.
     pub fn step(&mut self, unit: Unit) -> bool {
         match unit {
-            Unit::Assignment => match self.roster.follow(|shard| Ok(ShardTask::new(shard))) {
-                Ok(is_settled) => !is_settled,
-                Err(error) => {
-                    self.progress.fail(error);
-                    true
-                }
-            },
+            Unit::Assignment => self.follow(),
             Unit::Shard(index) => self.roster.running().nth(index).is_some_and(|task| task.step() == Step::Worked),
             Unit::Write(index) => self.step_write(index),
             Unit::Committer => {
                 let worked = self.committer.step();
                 self.committer_is_idle = !worked;
                 worked
+            }
+        }
+    }
+
+    fn follow(&mut self) -> bool {
+        let before = self.roster.started();
+        match self.roster.follow(|shard| Ok(ShardTask::new(shard))) {
+            Ok(is_settled) => !is_settled || self.roster.started() > before,
+            Err(error) => {
+                self.progress.fail(error);
+                true
             }
         }
     }

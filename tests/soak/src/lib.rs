@@ -15,11 +15,17 @@ mod faulty_lake;
 mod faulty_store;
 mod group;
 mod input;
-#[expect(dead_code, reason = "other tests use more of it")]
+#[allow(dead_code, missing_docs, reason = "other tests use other parts of it")]
 #[path = "../../it/tests/it/memory_lake.rs"]
 mod memory_lake;
 mod memory_log;
 mod process_log;
 mod world;
 
+pub use faults::{Faults, Rates};
+pub use faulty_lake::FaultyLake;
+pub use faulty_store::FaultyStore;
+pub use group::Group;
+pub use memory_lake::{MemoryLake, text_rows};
+pub use memory_log::MemoryLog;
 pub use world::{Report, run};
