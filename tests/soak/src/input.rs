@@ -51,12 +51,14 @@ pub fn arrivals(dice: &mut SmallRng) -> Vec<Arrival> {
     for viewer in 0..viewers {
         let session = session(dice, viewer);
         // Some clocks are right, some a little off, some wrong by hours.
-        let clock_error_ms: i64 = match dice.random_range(0..10) {
-            0 => dice.random_range(-7_200_000..7_200_000),
-            1 | 2 => dice.random_range(-20_000..20_000),
+        let clock_error_ms: i64 = match dice.random_range(0..20) {
+            0 => -26 * 3_600_000,
+            1 | 2 => dice.random_range(-7_200_000..7_200_000),
+            3..=6 => dice.random_range(-20_000..20_000),
             _ => dice.random_range(-500..500),
         };
-        let tells_its_clock = clock_error_ms.abs() > 60_000 || dice.random_bool(0.5);
+        // A wrong clock that nobody knows of is a day late for the watermark, or in the future.
+        let tells_its_clock = dice.random_bool(0.7);
         let mut events = session.events.clone();
         if !is_orderly && dice.random_bool(0.6) {
             events.shuffle(dice);
