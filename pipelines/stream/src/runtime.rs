@@ -73,7 +73,7 @@ pub struct Runtime {
 
 enum Shards {
     /// All partitions, for good.
-    Fixed(Roster<JoinHandle<()>>),
+    Fixed(Box<Roster<JoinHandle<()>>>),
     /// A thread follows the assignment.
     Shared(JoinHandle<Roster<JoinHandle<()>>>),
 }
@@ -152,7 +152,7 @@ impl Runtime {
             let follow = move || follow(roster, membership.as_ref(), &stop, &progress);
             Shards::Shared(spawn_thread("assignment", follow)?)
         } else {
-            Shards::Fixed(roster)
+            Shards::Fixed(Box::new(roster))
         };
         runtime.shards = Some(shards);
         followed?; // what was started is stopped when `runtime` is dropped
@@ -188,7 +188,7 @@ impl Runtime {
         self.stop.store(true, Ordering::Release);
         let roster = match self.shards.take() {
             None => None,
-            Some(Shards::Fixed(roster)) => Some(roster),
+            Some(Shards::Fixed(roster)) => Some(*roster),
             Some(Shards::Shared(thread)) => thread.join().ok(),
         };
         if let Some(roster) = roster {

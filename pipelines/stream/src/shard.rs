@@ -377,19 +377,18 @@ impl Reader {
 
     /// Looks whether the last epoch is written.
     fn take_written(&mut self, shard: &Shard) -> Result<(), StreamError> {
-        let outcome = match self.written.take() {
-            None => return Ok(()),
+        match self.written.take() {
+            None => Ok(()),
             Some(Written::Done(outcome)) => outcome,
             Some(Written::InFlight(receiver)) => match receiver.try_recv() {
                 Ok(outcome) => outcome,
                 Err(TryRecvError::Disconnected) => Err(shard.lost_thread()),
                 Err(TryRecvError::Empty) => {
                     self.written = Some(Written::InFlight(receiver));
-                    return Ok(());
+                    Ok(())
                 }
             },
-        };
-        outcome
+        }
     }
 
     fn go_on(&mut self, shard: &Shard) -> Result<Step, StreamError> {

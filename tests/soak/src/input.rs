@@ -116,7 +116,7 @@ fn session(dice: &mut SmallRng, viewer: usize) -> ViewEventBatch {
             event_id: format!("e{}", if dice.random_bool(0.02) { 0 } else { sequence }),
             sequence: if dice.random_bool(0.02) { 1 } else { sequence as u64 },
             event_time_ms: at_ms,
-            media_time_ms: (kind % 3 > 0).then_some(media_ms),
+            media_time_ms: (!kind.is_multiple_of(3)).then_some(media_ms),
             payload: Some(payload(if sequence == 0 { 0 } else { kind }, sequence)),
         }
     });

@@ -45,6 +45,7 @@ pub struct Report {
 }
 
 /// What may happen in a world; each seed has a share of it, so that no kind of fault hides another.
+#[expect(clippy::struct_excessive_bools, reason = "each is a kind of trouble that a world has or has not")]
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     processes: usize,
@@ -78,7 +79,7 @@ impl Plan {
     fn keeps_live_exact(&self) -> bool {
         let overlaps = self.late_writes || (self.processes > 1 && self.zombies);
         let shards_go = self.crashes || self.faults || (self.processes > 1 && self.rebalances);
-        !overlaps && !(self.log_full && shards_go)
+        !(overlaps || self.log_full && shards_go)
     }
 }
 
@@ -242,7 +243,7 @@ impl World {
         let log = Arc::new(ProcessLog { inner: self.log.clone(), faults: self.faults.clone() });
         let env = self.env(log, Arc::new(self.store.clone()), Arc::new(self.lake.clone()));
         let membership = Some(self.group.membership(process));
-        self.processes[process].runtime = Some(runtime(&env, self.settings(true), membership));
+        self.processes[process].runtime = Some(runtime(&env, &self.settings(true), membership));
         self.processes[process].is_paused = false;
     }
 
@@ -413,7 +414,7 @@ impl World {
         let lake = Arc::new(MemoryLake::default());
         let log = self.log.clone();
         let env = self.env(log, Arc::new(InMemory::new()), lake.clone());
-        let mut runtime = runtime(&env, self.settings(false), None);
+        let mut runtime = runtime(&env, &self.settings(false), None);
         for _ in 0..HEALED_STEPS {
             let units = runtime.units();
             let worked = units.into_iter().filter(|unit| runtime.step(*unit)).count();
@@ -435,9 +436,9 @@ impl World {
     }
 }
 
-fn runtime(env: &RuntimeEnv, settings: RuntimeSettings, membership: Option<Arc<dyn Membership>>) -> SteppedRuntime {
+fn runtime(env: &RuntimeEnv, settings: &RuntimeSettings, membership: Option<Arc<dyn Membership>>) -> SteppedRuntime {
     let job: Arc<dyn Job> = Arc::new(Playback::new(PlaybackMode::Live));
-    SteppedRuntime::new(env, &settings, &[(job, PLAYBACK_TOPIC.to_owned())], membership).expect("the topic is there")
+    SteppedRuntime::new(env, settings, &[(job, PLAYBACK_TOPIC.to_owned())], membership).expect("the topic is there")
 }
 
 /// An error and its causes.
