@@ -9,7 +9,7 @@ use marquee_jobs::{LIVE_TOPIC, PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::EpochCommit;
 use marquee_stream::{
     Job, Membership, NewRecord, PartitionLog, RuntimeEnv, RuntimeSettings, ShardId, ShardStore, SteppedRuntime,
-    StreamError, TopicSpec,
+    StreamError, TopicSpec, Unit,
 };
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -83,6 +83,28 @@ impl Plan {
     }
 }
 
+/// Parts of processes that are slow for a while, so that the others get far ahead of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slow {
+    Nothing,
+    Shards,
+    Writes,
+    Committers,
+    Assignments,
+}
+
+impl Slow {
+    fn has(self, unit: Unit) -> bool {
+        match self {
+            Slow::Nothing => false,
+            Slow::Shards => matches!(unit, Unit::Shard(_)),
+            Slow::Writes => matches!(unit, Unit::Write(_)),
+            Slow::Committers => unit == Unit::Committer,
+            Slow::Assignments => unit == Unit::Assignment,
+        }
+    }
+}
+
 struct Process {
     runtime: Option<SteppedRuntime>,
     is_paused: bool,
@@ -98,6 +120,7 @@ struct World {
     lake: FaultyLake,
     group: Group,
     processes: Vec<Process>,
+    slow: Slow,
     handle: tokio::runtime::Handle,
     lives: u64,
     report: Report,
@@ -127,6 +150,7 @@ pub fn run(seed: u64, trace: bool) -> Report {
         faults,
         group: Group::default(),
         processes: (0..plan.processes).map(|_| Process { runtime: None, is_paused: false }).collect(),
+        slow: Slow::Nothing,
         handle: tokio.handle().clone(),
         lives: 0,
         report: Report::default(),
@@ -172,7 +196,7 @@ impl World {
         match self.dice.random_range(0..1_000) {
             0..40 => self.arrive(input),
             40..90 => {
-                let ms = if self.dice.random_bool(0.05) { 60_000 } else { 2_000 };
+                let ms = if self.dice.random_bool(0.1) { 60_000 } else { 2_000 };
                 let ms = self.dice.random_range(0..ms);
                 self.clock.set(self.clock.now_ms() + ms);
             }
@@ -189,6 +213,11 @@ impl World {
                 let _ = self.store.land_one() | self.lake.land_one();
             }
             149..152 if plan.faults || plan.late_writes || plan.log_full => self.change_rates(),
+            152..155 => {
+                use Slow::{Assignments, Committers, Nothing, Shards, Writes};
+                self.slow = [Nothing, Nothing, Shards, Writes, Committers, Assignments][self.dice.random_range(0..6)];
+                self.say(|| format!("slow: {:?}", self.slow));
+            }
             _ => self.step(process),
         }
     }
@@ -292,6 +321,9 @@ impl World {
         let Process { runtime: Some(runtime), is_paused: false } = &mut self.processes[process] else { return };
         let units = runtime.units();
         let unit = units[self.dice.random_range(0..units.len())];
+        if self.slow.has(unit) && self.dice.random_bool(0.98) {
+            return;
+        }
         runtime.step(unit);
         self.report.steps += 1;
         self.look_for_failure(process);
@@ -316,6 +348,7 @@ impl World {
     /// No more faults; every process runs and hears what is its own; what was late has landed or is lost.
     fn heal(&mut self) {
         self.say(|| "healed".to_owned());
+        self.slow = Slow::Nothing;
         self.faults.set(Rates::default());
         while self.dice.random_bool(0.9) && (self.store.land_one() | self.lake.land_one()) {}
         self.store.lose_late();
