@@ -153,9 +153,11 @@ impl<R: Running> Roster<R> {
         Ok(())
     }
 
-    /// How many shards were ever started here.
-    pub(crate) fn started(&self) -> u64 {
-        self.started
+    /// Changes whenever [`follow`](Self::follow) has done something: shards ever started, shards at work, those of them
+    /// that are to end, the generation whose predecessors' partitions are given back.
+    pub(crate) fn stage(&self) -> (u64, usize, usize, u64) {
+        let ending = self.members.iter().filter(|member| member.revoked.load(Ordering::Acquire)).count();
+        (self.started, self.members.len(), ending, self.released)
     }
 
     /// Those who carry the shards on.

@@ -113,9 +113,9 @@ impl SteppedRuntime {
     }
 
     fn follow(&mut self) -> bool {
-        let before = self.roster.started();
+        let before = self.roster.stage();
         match self.roster.follow(|shard| Ok(ShardTask::new(shard))) {
-            Ok(is_settled) => !is_settled || self.roster.started() > before,
+            Ok(_) => self.roster.stage() != before,
             Err(error) => {
                 self.progress.fail(error);
                 true

@@ -57,6 +57,7 @@ struct Plan {
     faults: bool,
     late_writes: bool,
     log_full: bool,
+    slow_parts: bool,
 }
 
 impl Plan {
@@ -71,14 +72,17 @@ impl Plan {
             faults: dice.random_bool(0.5),
             late_writes: dice.random_bool(0.4),
             log_full: dice.random_bool(0.2),
+            slow_parts: dice.random_bool(0.5),
         }
     }
 
     /// Whether the live topic must hold the last word on every epoch. It does not when two shards are at work on one
     /// partition at the same time, nor when a shard goes while the topic is full (ARCHITECTURE.md, Limits).
     fn keeps_live_exact(&self) -> bool {
-        let overlaps = self.late_writes || (self.processes > 1 && self.zombies);
-        let shards_go = self.crashes || self.faults || (self.processes > 1 && self.rebalances);
+        let moves = self.processes > 1 && self.rebalances;
+        // A slow shard is abandoned by its process while its last epoch is being written.
+        let overlaps = self.late_writes || (self.processes > 1 && self.zombies) || (moves && self.slow_parts);
+        let shards_go = self.crashes || self.faults || moves;
         !(overlaps || self.log_full && shards_go)
     }
 }
@@ -213,7 +217,7 @@ impl World {
                 let _ = self.store.land_one() | self.lake.land_one();
             }
             149..152 if plan.faults || plan.late_writes || plan.log_full => self.change_rates(),
-            152..155 => {
+            152..155 if plan.slow_parts => {
                 use Slow::{Assignments, Committers, Nothing, Shards, Writes};
                 self.slow = [Nothing, Nothing, Shards, Writes, Committers, Assignments][self.dice.random_range(0..6)];
                 self.say(|| format!("slow: {:?}", self.slow));

@@ -13,6 +13,7 @@ use marquee_stream::{
     ShardId, ShardStore, SteppedRuntime, TopicSpec, Unit,
 };
 
+const NOW_MS: i64 = 1_700_000_000_000;
 const PARTITIONS: u32 = 3;
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -23,6 +24,8 @@ struct Ground {
     lake: FaultyLake,
     store: FaultyStore,
     group: Group,
+    /// Of the processes that are stepped.
+    clock: Arc<ManualClock>,
 }
 
 impl Ground {
@@ -40,6 +43,7 @@ impl Ground {
             lake: FaultyLake::new(faults.clone()),
             store: FaultyStore::new(faults),
             group: Group::default(),
+            clock: Arc::new(ManualClock::new(NOW_MS)),
         }
     }
 
@@ -64,7 +68,7 @@ impl Ground {
     /// A process on all partitions that is stepped, with an epoch for each record it reads alone.
     fn stepped(&self, writer_id: &str, membership: Option<Arc<dyn Membership>>) -> SteppedRuntime {
         let settings = RuntimeSettings { epoch_interval_ms: 0, ..Default::default() };
-        let env = self.env(writer_id, Arc::new(ManualClock::new(1_700_000_000_000)));
+        let env = self.env(writer_id, self.clock.clone());
         SteppedRuntime::new(&env, &settings, &jobs()[..1], membership).expect("the topic is there")
     }
 
@@ -72,7 +76,7 @@ impl Ground {
     fn append(&self, topic: &str, partition: u32) {
         let header = RecordHeader {
             record_type: RecordType::ViewEvents(ContentType::Protobuf),
-            received_at_ms: 1_700_000_000_000,
+            received_at_ms: NOW_MS,
             event_count: 1,
         };
         let record = NewRecord { route: Route::Partition(partition), header, payload: vec![0xff].into() };
@@ -267,4 +271,34 @@ fn a_recovery_that_is_overtaken_begins_again() {
         run(&mut two, |_| false);
         assert_eq!(two.progress().shards()[0].read_offset(), 52, "after {steps} steps");
     }
+}
+
+/// A partition that a process loses and gets again, while the write of its former life is still under way: the late
+/// manifest is not the new life's, though the process is the same.
+#[test]
+fn a_shard_that_comes_back_does_not_take_a_late_manifest_for_its_own() {
+    let ground = Ground::new();
+    let is_write = |unit| matches!(unit, Unit::Write(_));
+    ground.assign([0, 0, 0]);
+    ground.group.tell(0, true);
+    let mut one = ground.stepped("one", Some(ground.group.membership(0)));
+    ground.append(PLAYBACK_TOPIC, 0);
+    run(&mut one, is_write); // epoch 1 is frozen, its write does not go on
+    ground.assign([1, 0, 0]);
+    ground.group.tell(0, true);
+    run(&mut one, is_write);
+    assert_eq!(one.progress().shards().len(), 3, "the shard waits for its write");
+    ground.clock.set(NOW_MS + 11_000);
+    run(&mut one, is_write);
+    assert_eq!(one.progress().shards().len(), 2, "it is abandoned");
+    ground.assign([0, 0, 0]);
+    ground.group.tell(0, true);
+    ground.append(PLAYBACK_TOPIC, 0);
+    run(&mut one, is_write); // the new life freezes an epoch 1 of its own, of both records
+    run(&mut one, |unit| unit == Unit::Write(1)); // the former life's manifest comes first
+    run(&mut one, |_| false);
+    let shards = one.progress().shards();
+    let back = shards.iter().find(|s| s.shard.partition == 0).expect("it is back");
+    assert_eq!((back.committed_offset(), back.done_epoch()), (2, 2));
+    ground.check();
 }
