@@ -12,11 +12,14 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee/target
 # Arguments for what a target runs.
 ARGS ?=
+# How long `soak` plays.
+SECONDS ?= 600
 
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\n'; printf '  %s\n' 'ARGS="…"          arguments for demo, demo-once, bench, fuzz and players' \
+	  'SECONDS, FIRST    how long soak plays, and from which seed on' \
 	  'MARQUEE_DATA      folder with waterloo-sqoe4/ and ml-latest-small/, for the tests on real data' \
 	  'CARGO_TARGET_DIR  where cargo builds, now $(CARGO_TARGET_DIR)'
 
@@ -31,6 +34,11 @@ demo-once: ## the same for one round, with a summary at the end
 .PHONY: test
 test: ## everything that must pass: format, lints, tests, oracles, dependencies
 	@scripts/checks.sh
+
+.PHONY: soak
+soak: ## play random worlds of processes and faults on the streaming runtime for SECONDS (600)
+	@MARQUEE_SOAK_SECONDS=$(SECONDS) MARQUEE_SOAK_FIRST=$(or $(FIRST),$(shell date +%s)000) \
+	  cargo test --profile demo -p marquee-soak --test soak --locked -- --nocapture
 
 .PHONY: build
 build: ## build the binary and print its path

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::task::Poll;
 use std::time::Duration;
 
 use marquee_lake::{EpochCommit, LakeError, ShardEpoch, TableSpec, tables};
 use tokio::runtime::Handle;
 
+use crate::drive::{Drive, Work};
 use crate::progress::ShardProgress;
 use crate::{
     Manifest, NewRecord, PartitionLog, RecordHeader, RecordType, Route, RuntimeProgress, ShardId, ShardStore,
@@ -36,57 +37,93 @@ pub(crate) struct CommitContext {
     pub(crate) lake: Arc<dyn EpochCommit>,
     pub(crate) log: Arc<dyn PartitionLog>,
     pub(crate) handle: Handle,
+    pub(crate) drive: Drive,
 }
 
-pub(crate) fn start(
+/// Takes the decided epochs of all shards into the lake, group by group.
+pub(crate) struct Committer {
     context: CommitContext,
+    receiver: Receiver<Decided>,
     progress: Arc<RuntimeProgress>,
-) -> Result<(SyncSender<Decided>, JoinHandle<()>), StreamError> {
-    let (sender, receiver) = sync_channel(QUEUE);
-    let thread = std::thread::Builder::new()
-        .name("committer".to_owned())
-        .spawn(move || {
-            let run = std::panic::AssertUnwindSafe(|| run(&context, &receiver, &progress));
-            if std::panic::catch_unwind(run).is_err() {
-                progress.fail(StreamError::Thread("the committer panicked".to_owned()));
-            }
-        })
-        .map_err(|e| StreamError::Thread(e.to_string()))?;
-    Ok((sender, thread))
+    work: Option<Work<Result<(), StreamError>>>,
+    failed: bool,
 }
 
-fn run(context: &CommitContext, receiver: &Receiver<Decided>, progress: &RuntimeProgress) {
-    while let Ok(first) = receiver.recv() {
-        let mut group = vec![first];
-        group.extend(receiver.try_iter());
-        if let Err(error) = commit(context, &group) {
-            progress.fail(error);
-            return;
+impl Committer {
+    /// A committer, and where epochs go to reach it.
+    pub(crate) fn new(context: CommitContext, progress: Arc<RuntimeProgress>) -> (SyncSender<Decided>, Self) {
+        let (sender, receiver) = sync_channel(QUEUE);
+        (sender, Self { context, receiver, progress, work: None, failed: false })
+    }
+
+    /// Commits until all senders are gone. A panic is a failure like any other.
+    pub(crate) fn run_guarded(mut self) {
+        let run = std::panic::AssertUnwindSafe(|| {
+            while let Ok(first) = self.receiver.recv() {
+                self.take(first);
+                self.step();
+                if self.failed {
+                    return; // the channel closes, and shards notice
+                }
+            }
+        });
+        if std::panic::catch_unwind(run).is_err() {
+            self.progress.fail(StreamError::Thread("the committer panicked".to_owned()));
         }
-        progress.notify();
+    }
+
+    /// Carries the commit of a group on; whether there was one.
+    pub(crate) fn step(&mut self) -> bool {
+        if self.work.is_none()
+            && !self.failed
+            && let Ok(first) = self.receiver.try_recv()
+        {
+            self.take(first);
+        }
+        let Some(work) = &mut self.work else { return false };
+        if let Poll::Ready(outcome) = self.context.drive.carry_on(&self.context.handle, work) {
+            self.work = None;
+            match outcome {
+                Ok(()) => self.progress.notify(),
+                Err(error) => {
+                    self.failed = true;
+                    self.progress.fail(error);
+                }
+            }
+        }
+        true
+    }
+
+    /// Begins with this epoch and whatever else has been decided.
+    fn take(&mut self, first: Decided) {
+        let mut group = vec![first];
+        group.extend(self.receiver.try_iter());
+        let context = self.context.clone();
+        self.work = Some(Box::pin(async move { commit(&context, &group).await }));
     }
 }
 
 /// Steps 5 and 6 of the protocol for a group of epochs; safe to repeat.
-pub(crate) fn commit(context: &CommitContext, group: &[Decided]) -> Result<(), StreamError> {
+pub(crate) async fn commit(context: &CommitContext, group: &[Decided]) -> Result<(), StreamError> {
     fail::fail_point!("commit-before-tables");
     for table in tables::all() {
         let epochs: Vec<ShardEpoch> = group.iter().filter_map(|decided| shard_epoch(decided, table)).collect();
         if !epochs.is_empty() {
-            commit_table(context, table, &epochs, &group[0].shard)?;
+            commit_table(context, table, &epochs, &group[0].shard).await?;
             fail::fail_point!("commit-between-tables");
         }
     }
     fail::fail_point!("commit-before-publish");
     for decided in group {
-        publish(context, decided)?;
+        publish(context, decided).await?;
         fail::fail_point!("commit-before-done");
-        context.handle.block_on(decided.store.mark_done(decided.manifest.epoch))?;
+        decided.store.mark_done(decided.manifest.epoch).await?;
         fail::fail_point!("commit-after-done");
         let progress = &decided.progress;
-        progress.watermark_ms.store(decided.manifest.watermark_ms.unwrap_or(i64::MIN), Ordering::Release);
-        progress.committed_offset.store(decided.manifest.next_offset, Ordering::Release);
-        progress.done_epoch.store(decided.manifest.epoch, Ordering::Release);
+        // A shard that was fenced may have loaded a newer epoch of another process in the meantime.
+        progress.watermark_ms.fetch_max(decided.manifest.watermark_ms.unwrap_or(i64::MIN), Ordering::AcqRel);
+        progress.committed_offset.fetch_max(decided.manifest.next_offset, Ordering::AcqRel);
+        progress.done_epoch.fetch_max(decided.manifest.epoch, Ordering::AcqRel);
     }
     Ok(())
 }
@@ -101,7 +138,7 @@ fn shard_epoch(decided: &Decided, table: &TableSpec) -> Option<ShardEpoch> {
     })
 }
 
-fn commit_table(
+async fn commit_table(
     context: &CommitContext,
     table: &'static TableSpec,
     epochs: &[ShardEpoch],
@@ -110,7 +147,7 @@ fn commit_table(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match context.handle.block_on(context.lake.commit(table, epochs)) {
+        match context.lake.commit(table, epochs).await {
             Ok(()) => return Ok(()),
             Err(error @ LakeError::Damaged { .. }) => {
                 return Err(StreamError::Lake { shard: shard.to_string(), source: error });
@@ -120,14 +157,14 @@ fn commit_table(
             }
             Err(error) => {
                 tracing::warn!(table = table.name, attempt, %error, "commit failed, trying again");
-                std::thread::sleep(Duration::from_millis(100 << attempt));
+                context.drive.pause(Duration::from_millis(100 << attempt)).await;
             }
         }
     }
 }
 
 /// At least once; consumers drop what they have seen by the high-water mark of (shard, epoch, index).
-fn publish(context: &CommitContext, decided: &Decided) -> Result<(), StreamError> {
+async fn publish(context: &CommitContext, decided: &Decided) -> Result<(), StreamError> {
     for record in &decided.manifest.outgoing {
         let header = RecordHeader {
             record_type: RecordType::Job,
@@ -136,7 +173,7 @@ fn publish(context: &CommitContext, decided: &Decided) -> Result<(), StreamError
         };
         let new =
             NewRecord { route: Route::Key(record.key.clone().into()), header, payload: record.payload.clone().into() };
-        let appended = context.handle.block_on(context.log.append(&record.topic, vec![new]));
+        let appended = context.log.append(&record.topic, vec![new]).await;
         appended.map_err(|source| StreamError::Log { shard: decided.shard.to_string(), source })?;
     }
     Ok(())

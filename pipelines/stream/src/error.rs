@@ -17,6 +17,13 @@ pub enum StreamError {
         #[source]
         source: LogError,
     },
+    /// Nobody says which partitions are this process's.
+    #[error("cannot learn which partitions this process works on; restart it when the group can be reached")]
+    Membership {
+        /// The cause.
+        #[source]
+        source: LogError,
+    },
     /// The lake failed.
     #[error("shard {shard} cannot write to the lake")]
     Lake {
@@ -80,7 +87,7 @@ impl StreamError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            StreamError::Log { source, .. } => source.kind(),
+            StreamError::Log { source, .. } | StreamError::Membership { source } => source.kind(),
             StreamError::Lake { source, .. } => source.kind(),
             StreamError::Store { .. } | StreamError::TooSlow { .. } => ErrorKind::Unavailable,
             StreamError::Damaged { .. } => ErrorKind::Damaged,

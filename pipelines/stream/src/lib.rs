@@ -1,11 +1,14 @@
 //! The streaming runtime: shards, watermarks, epochs, manifests, recovery, and the port to the log.
 //!
 //! A job is a chain from one topic to any number of tables; a shard is one partition of it with its own thread, state,
-//! watermark and epoch. `shard.rs` holds the protocol of an epoch, `committer.rs` its last two steps; ARCHITECTURE.md
+//! watermark and epoch. `shard.rs` holds the protocol of an epoch, `committer.rs` its last two steps, `roster.rs` which
+//! shards are at work in this process. [`Runtime`] drives them on threads, [`SteppedRuntime`] step by step; ARCHITECTURE.md
 //! has the table of faults and what proves each row.
 
 mod committer;
 pub mod contract;
+mod drive;
+mod epoch_write;
 mod error;
 mod job;
 mod latency;
@@ -13,10 +16,13 @@ mod log;
 mod manifest;
 mod membership;
 mod progress;
+mod recovery;
+mod roster;
 mod runtime;
 mod shard;
 mod shard_io;
 mod shard_store;
+mod stepped;
 mod write_pool;
 
 pub use error::StreamError;
@@ -32,3 +38,4 @@ pub use progress::{RuntimeProgress, ShardProgress};
 pub use runtime::{Runtime, RuntimeEnv, RuntimeSettings};
 pub use shard_io::ShardIo;
 pub use shard_store::{Decision, ShardStore};
+pub use stepped::{SteppedRuntime, Unit};

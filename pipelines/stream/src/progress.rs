@@ -1,12 +1,13 @@
 //! How far each shard has come, for waiting, monitoring and the live view.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::{LatencyHistogram, ShardId, StreamError};
+use crate::{LatencyHistogram, LogError, PartitionLog, ShardId, StreamError};
 
-/// One shard's progress. Everything only grows.
+/// One shard's progress. Everything only grows, but for what was read: a fenced shard reads again from the newest epoch.
 #[derive(Debug)]
 pub struct ShardProgress {
     /// The shard.
@@ -51,10 +52,15 @@ impl ShardProgress {
     }
 }
 
-/// The progress of every shard of a runtime, and the first failure.
+/// The progress of every shard of a runtime, and the first failure. Shards come and go with the partitions of this
+/// process.
 #[derive(Debug, Default)]
 pub struct RuntimeProgress {
-    shards: Vec<Arc<ShardProgress>>,
+    shards: RwLock<Vec<Arc<ShardProgress>>>,
+    /// The topics of the jobs and their partitions, those of other processes included.
+    partitions: BTreeMap<String, u32>,
+    /// Whether it is known which partitions are this process's, and their shards are here.
+    is_assigned: AtomicBool,
     /// Time from a record's arrival at the collector to its visibility in the live deltas.
     pub freshness: LatencyHistogram,
     failure: Mutex<Option<StreamError>>,
@@ -62,20 +68,53 @@ pub struct RuntimeProgress {
 }
 
 impl RuntimeProgress {
-    pub(crate) fn new(shards: Vec<Arc<ShardProgress>>) -> Self {
-        Self { shards, ..Default::default() }
+    pub(crate) fn new(partitions: BTreeMap<String, u32>) -> Self {
+        Self { partitions, ..Default::default() }
     }
 
-    /// Every shard.
-    pub fn shards(&self) -> &[Arc<ShardProgress>] {
-        &self.shards
+    /// The shards that are at work in this process now.
+    pub fn shards(&self) -> Vec<Arc<ShardProgress>> {
+        self.shards.read().expect("no thread panics while it holds this lock").clone()
     }
 
-    /// First offsets that are not in the lake yet, by partition; `None` for a topic without job.
+    /// Replaces the shards.
+    pub(crate) fn set_shards(&self, shards: Vec<Arc<ShardProgress>>) {
+        *self.shards.write().expect("no thread panics while it holds this lock") = shards;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn set_assigned(&self) {
+        self.is_assigned.store(true, Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    /// First offsets that are not in the lake yet, by partition; `None` for a topic without job. A partition of another
+    /// process has 0: nothing is known of it here.
     pub fn committed(&self, topic: &str) -> Option<Vec<u64>> {
-        let mut shards: Vec<_> = self.shards.iter().filter(|s| s.shard.topic == topic).collect();
-        shards.sort_by_key(|s| s.shard.partition);
-        (!shards.is_empty()).then(|| shards.iter().map(|s| s.committed_offset()).collect())
+        let partitions = *self.partitions.get(topic)?;
+        let shards = self.shards();
+        let committed = |partition| {
+            let of_partition = shards.iter().filter(|s| s.shard.topic == topic && s.shard.partition == partition);
+            of_partition.map(|s| s.committed_offset()).min().unwrap_or(0)
+        };
+        Some((0..partitions).map(committed).collect())
+    }
+
+    /// The end of every partition in the log now.
+    pub(crate) fn log_ends(&self, log: &dyn PartitionLog) -> Result<BTreeMap<(String, u32), u64>, LogError> {
+        let mut ends = BTreeMap::new();
+        for (topic, partitions) in &self.partitions {
+            for partition in 0..*partitions {
+                ends.insert((topic.clone(), partition), log.bounds(topic, partition)?.end);
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Whether this process's shards, as they are now, have taken everything before these offsets into the lake.
+    pub(crate) fn has_committed(&self, ends: &BTreeMap<(String, u32), u64>) -> bool {
+        let end = |s: &ShardProgress| ends.get(&(s.shard.topic.clone(), s.shard.partition)).copied().unwrap_or(0);
+        self.is_assigned.load(Ordering::Acquire) && self.shards().iter().all(|s| s.committed_offset() >= end(s))
     }
 
     /// Whether a thread has failed.

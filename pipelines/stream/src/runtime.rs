@@ -1,5 +1,7 @@
-//! Starts jobs on every partition of their topics in this process, and stops them gracefully.
+//! Starts jobs on the partitions of this process, all of them or those that a [`Membership`] assigns to it, and stops
+//! them gracefully.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -10,17 +12,18 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::runtime::Handle;
 
-use crate::committer::{self, CommitContext};
-use crate::progress::ShardProgress;
-use crate::shard::Shard;
+use crate::committer::{CommitContext, Committer};
+use crate::drive::Drive;
+use crate::roster::{Roster, Running, ShardParts, partitions_of};
+use crate::shard::{Shard, ShardTask, Spawn};
 use crate::write_pool::WritePool;
-use crate::{Clock, Job, PartitionLog, RuntimeProgress, ShardId, ShardStore, StreamError};
+use crate::{Assignment, Clock, Job, LogError, Membership, PartitionLog, RuntimeProgress, StreamError};
 
-/// Unencoded rows of all shards together (bytes): a shard that has its share ends its epoch.
-const MAX_PENDING_BYTES: usize = 64 << 20;
+/// How long a change of the assignment is waited for before the runtime looks whether it is to stop.
+const ASSIGNMENT_WAIT: Duration = Duration::from_millis(200);
 
-/// No shard ends an epoch below this, however many there are (bytes).
-const MIN_PENDING_BYTES: usize = 2 << 20;
+/// How often shards that are to end are looked at.
+const RELEASE_WAIT: Duration = Duration::from_millis(10);
 
 /// How the runtime runs.
 #[derive(Debug, Clone)]
@@ -63,9 +66,22 @@ pub struct RuntimeEnv {
 /// Jobs at work.
 pub struct Runtime {
     stop: Arc<AtomicBool>,
-    shards: Vec<JoinHandle<()>>,
+    shards: Option<Shards>,
     committer: Option<JoinHandle<()>>,
     progress: Arc<RuntimeProgress>,
+}
+
+enum Shards {
+    /// All partitions, for good.
+    Fixed(Box<Roster<JoinHandle<()>>>),
+    /// A thread follows the assignment.
+    Shared(JoinHandle<Roster<JoinHandle<()>>>),
+}
+
+impl Running for JoinHandle<()> {
+    fn is_gone(&self) -> bool {
+        self.is_finished()
+    }
 }
 
 impl Runtime {
@@ -78,45 +94,69 @@ impl Runtime {
         settings: &RuntimeSettings,
         instances: &[(Arc<dyn Job>, String)],
     ) -> Result<Self, StreamError> {
-        let mut ids = Vec::new();
-        for (job, topic) in instances {
-            let partitions = env
-                .log
-                .partitions(topic)
-                .map_err(|source| StreamError::Log { shard: format!("{}/{topic}", job.name()), source })?;
-            for partition in 0..partitions {
-                ids.push((job.clone(), ShardId { job: job.name(), topic: topic.clone(), partition }));
-            }
-        }
-        let shard_progress: Vec<_> = ids.iter().map(|(_, id)| Arc::new(ShardProgress::new(id.clone()))).collect();
-        let progress = Arc::new(RuntimeProgress::new(shard_progress.clone()));
-        let commit = CommitContext { lake: env.lake.clone(), log: env.log.clone(), handle: env.handle.clone() };
-        let (sender, committer) = committer::start(commit.clone(), progress.clone())?;
-        let pool = Arc::new(WritePool::start(settings.write_threads)?);
+        let everything = Everything::of(&partitions_of(env, instances)?);
+        Self::start_with(env, settings, instances, Arc::new(everything), false)
+    }
+
+    /// Starts each job on those partitions of its topic that are assigned to this process, now and later: a partition
+    /// that is taken away is handed over at the end of an epoch, one that comes is taken up where its newest manifest
+    /// ends.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when the assignment cannot be read.
+    pub fn start_shared(
+        env: &RuntimeEnv,
+        settings: &RuntimeSettings,
+        instances: &[(Arc<dyn Job>, String)],
+        membership: Arc<dyn Membership>,
+    ) -> Result<Self, StreamError> {
+        Self::start_with(env, settings, instances, membership, true)
+    }
+
+    fn start_with(
+        env: &RuntimeEnv,
+        settings: &RuntimeSettings,
+        instances: &[(Arc<dyn Job>, String)],
+        membership: Arc<dyn Membership>,
+        is_shared: bool,
+    ) -> Result<Self, StreamError> {
+        let drive = Drive::ToTheEnd;
+        let commit = CommitContext { lake: env.lake.clone(), log: env.log.clone(), handle: env.handle.clone(), drive };
+        let progress = Arc::new(RuntimeProgress::new(partitions_of(env, instances)?));
+        let (sender, committer) = Committer::new(commit.clone(), progress.clone());
+        let committer = spawn_thread("committer", move || committer.run_guarded())?;
+        let (pool, handle) = (WritePool::start(settings.write_threads)?, env.handle.clone());
+        let spawn: Spawn = Arc::new(move |write| {
+            let handle = handle.clone();
+            pool.run(move || handle.block_on(write))
+        });
         let stop = Arc::new(AtomicBool::new(false));
-        let max_pending_bytes = (MAX_PENDING_BYTES / ids.len().max(1)).max(MIN_PENDING_BYTES);
-        let mut shards = Vec::new();
-        for ((job, id), shard_progress) in ids.into_iter().zip(shard_progress) {
-            let shard = Shard {
-                store: ShardStore::new(env.store.clone(), &env.state_root, &id),
-                job,
-                commit: commit.clone(),
-                committer: sender.clone(),
-                pool: pool.clone(),
-                clock: env.clock.clone(),
-                settings: settings.clone(),
-                max_pending_bytes,
-                progress: shard_progress,
-                runtime: progress.clone(),
-                stop: stop.clone(),
-                writer_id: env.writer_id.clone(),
-                id,
-            };
-            let name = format!("shard-{}-{}", shard.id.topic, shard.id.partition);
-            let thread = std::thread::Builder::new().name(name).spawn(move || shard.run_guarded());
-            shards.push(thread.map_err(|e| StreamError::Thread(e.to_string()))?);
-        }
-        Ok(Self { stop, shards, committer: Some(committer), progress })
+        let parts = ShardParts {
+            instances: instances.to_vec(),
+            store: env.store.clone(),
+            state_root: env.state_root.clone(),
+            commit,
+            committer: sender,
+            spawn,
+            clock: env.clock.clone(),
+            settings: settings.clone(),
+            progress: progress.clone(),
+            stop: stop.clone(),
+            writer_id: env.writer_id.clone(),
+        };
+        let mut roster = Roster::new(parts, membership.clone());
+        let mut runtime = Self { stop: stop.clone(), shards: None, committer: Some(committer), progress };
+        let followed = roster.follow(start_thread);
+        let shards = if is_shared && followed.is_ok() {
+            let progress = runtime.progress.clone();
+            let follow = move || follow(roster, membership.as_ref(), &stop, &progress);
+            Shards::Shared(spawn_thread("assignment", follow)?)
+        } else {
+            Shards::Fixed(Box::new(roster))
+        };
+        runtime.shards = Some(shards);
+        followed?; // what was started is stopped when `runtime` is dropped
+        Ok(runtime)
     }
 
     /// How far the shards are.
@@ -125,20 +165,15 @@ impl Runtime {
     }
 
     /// Blocks until everything that is in the log now is in the lake, a thread has failed or the time is over; whether
-    /// it is in the lake.
+    /// it is in the lake. Of a topic that several processes share, this looks at the partitions of this process: at
+    /// first, as soon as they are known, and at those that come and go in the meantime.
     ///
     /// # Errors
     /// When the log's end cannot be read.
     pub fn drain(&self, log: &dyn PartitionLog, timeout: Duration) -> Result<bool, StreamError> {
-        let mut ends = Vec::new();
-        for shard in self.progress.shards() {
-            let bounds = log
-                .bounds(&shard.shard.topic, shard.shard.partition)
-                .map_err(|source| StreamError::Log { shard: shard.shard.to_string(), source })?;
-            ends.push(bounds.end);
-        }
-        let reached = |p: &RuntimeProgress| p.shards().iter().zip(&ends).all(|(s, end)| s.committed_offset() >= *end);
-        Ok(self.progress.wait_until(timeout, reached))
+        let ends = self.progress.log_ends(log);
+        let ends = ends.map_err(|source| StreamError::Log { shard: "(all)".to_owned(), source })?;
+        Ok(self.progress.wait_until(timeout, |progress| progress.has_committed(&ends)))
     }
 
     /// Stops reading, writes out everything, waits until it is in the lake.
@@ -151,10 +186,17 @@ impl Runtime {
 
     fn halt(&mut self) -> Result<(), StreamError> {
         self.stop.store(true, Ordering::Release);
-        for shard in self.shards.drain(..) {
-            if shard.join().is_err() {
-                self.progress.fail(StreamError::Thread("a shard panicked".to_owned()));
-            }
+        let roster = match self.shards.take() {
+            None => None,
+            Some(Shards::Fixed(roster)) => Some(*roster),
+            Some(Shards::Shared(thread)) => thread.join().ok(),
+        };
+        if let Some(roster) = roster {
+            roster.close(|shard| {
+                if shard.join().is_err() {
+                    self.progress.fail(StreamError::Thread("a shard panicked".to_owned()));
+                }
+            });
         }
         // With the last shard gone the committer's channel is closed: it ends when all is committed.
         if self.committer.take().is_some_and(|thread| thread.join().is_err()) {
@@ -170,4 +212,73 @@ impl Drop for Runtime {
             tracing::error!(%error, "the runtime stopped with a failure");
         }
     }
+}
+
+/// Follows the assignment until the runtime stops.
+fn follow(
+    mut roster: Roster<JoinHandle<()>>,
+    membership: &dyn Membership,
+    stop: &AtomicBool,
+    progress: &RuntimeProgress,
+) -> Roster<JoinHandle<()>> {
+    let guarded = std::panic::AssertUnwindSafe(|| {
+        while !stop.load(Ordering::Acquire) && !progress.has_failed() {
+            let generation = membership.assignment().map(|assignment| assignment.generation);
+            let followed = roster.follow(start_thread).and_then(|is_settled| {
+                if !is_settled {
+                    std::thread::sleep(RELEASE_WAIT);
+                    return Ok(());
+                }
+                let waited = generation.and_then(|generation| membership.wait(generation, ASSIGNMENT_WAIT));
+                waited.map(|_| ()).map_err(|source| StreamError::Membership { source })
+            });
+            if let Err(error) = followed {
+                progress.fail(error);
+            }
+        }
+    });
+    if std::panic::catch_unwind(guarded).is_err() {
+        progress.fail(StreamError::Thread("the one that follows the assignment panicked".to_owned()));
+    }
+    roster
+}
+
+fn start_thread(shard: Shard) -> Result<JoinHandle<()>, StreamError> {
+    let name = format!("shard-{}-{}", shard.id.topic, shard.id.partition);
+    spawn_thread(&name, move || ShardTask::new(shard).run_guarded())
+}
+
+fn spawn_thread<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StreamError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|e| StreamError::Thread(e.to_string()))
+}
+
+/// One process for all partitions.
+pub(crate) struct Everything(Assignment);
+
+impl Everything {
+    pub(crate) fn of(topics: &BTreeMap<String, u32>) -> Self {
+        let of_topic = |(topic, count): (&String, &u32)| {
+            let topic = topic.clone();
+            (0..*count).map(move |partition| (topic.clone(), partition))
+        };
+        Self(Assignment { generation: 1, partitions: topics.iter().flat_map(of_topic).collect() })
+    }
+}
+
+impl Membership for Everything {
+    fn assignment(&self) -> Result<Assignment, LogError> {
+        Ok(self.0.clone())
+    }
+
+    fn wait(&self, generation: u64, timeout: Duration) -> Result<bool, LogError> {
+        if generation == self.0.generation {
+            std::thread::sleep(timeout);
+        }
+        Ok(generation != self.0.generation)
+    }
+
+    fn released(&self, _: u64) {}
 }

@@ -5,27 +5,30 @@
 //! 3. write the snapshot
 //! 4. **create the manifest: the commit point**
 //!
-//! The committer adds 5. (the tables) and 6. (publish, mark done). Steps 2 to 4 run on the write pool while the shard goes on reading; the next
-//! freeze waits for them.
+//! `epoch_write.rs` has steps 2 to 4: they run on the write pool while the shard goes on reading; the next freeze waits
+//! for them. The committer adds 5. (the tables) and 6. (publish, mark done).
+//!
+//! A shard advances by [`ShardTask::step`], which never waits: its thread waits between two steps, and a simulator does
+//! something else.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
-use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use marquee_lake::tables;
 
-use crate::committer::{self, CommitContext, Decided};
-use crate::manifest::{MANIFEST_FORMAT, OutgoingRecord};
+use crate::committer::{CommitContext, Decided};
+use crate::drive::Work;
+use crate::epoch_write::{EpochWrite, MAX_EPOCH_MS};
 use crate::progress::ShardProgress;
-use crate::write_pool::WritePool;
+use crate::recovery::{Newest, Recovery};
 use crate::{
-    Clock, Decision, Frozen, Job, LogError, Manifest, NewRecord, RecordHeader, RecordType, Route, RuntimeProgress,
-    RuntimeSettings, ShardId, ShardIo, ShardState, ShardStore, StreamError, TableEpoch,
+    Clock, Job, LogError, NewRecord, RecordHeader, RecordType, Route, RuntimeProgress, RuntimeSettings, ShardId,
+    ShardIo, ShardState, ShardStore, StreamError,
 };
 
 /// Bytes read from the log at once: some thousand records, decoded while they are in the cache.
@@ -37,264 +40,230 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// Epochs that may be decided and not yet be in the lake before the shard stops reading.
 const MAX_UNDONE: u64 = 8;
 
-/// Vacuum may take files older than its retention for orphans; an epoch must be far faster (ms).
-const MAX_EPOCH_MS: i64 = 10 * 60 * 1000;
+/// A shard whose partition was taken away has this long to finish its epoch (ms); then it abandons it. Another process
+/// waits for the partition, and reading some seconds of records again costs it less than waiting.
+const HAND_OVER_LIMIT_MS: i64 = 10_000;
 
 /// Final live deltas that may wait for a log that is full. Their epochs do not depend on them, so past this the oldest
 /// are dropped: no more memory for a log that refuses everything for so many epochs.
 const MAX_WAITING_FINALS: usize = 8;
 
-/// How often an old snapshot or manifest is looked for: every so many epochs.
-const CLEAN_UP_EVERY: u64 = 50;
+/// Has steps 2 to 4 of an epoch carried on elsewhere.
+pub(crate) type Spawn = Arc<dyn Fn(Work<()>) -> Result<(), StreamError> + Send + Sync>;
 
+/// What a shard stands on.
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) job: Arc<dyn Job>,
     pub(crate) store: ShardStore,
     pub(crate) commit: CommitContext,
     pub(crate) committer: SyncSender<Decided>,
-    pub(crate) pool: Arc<WritePool>,
+    pub(crate) spawn: Spawn,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: RuntimeSettings,
-    pub(crate) max_pending_bytes: usize,
+    /// A shard that holds so many bytes of unencoded rows ends its epoch.
+    pub(crate) max_pending_bytes: Arc<AtomicUsize>,
     pub(crate) progress: Arc<ShardProgress>,
     pub(crate) runtime: Arc<RuntimeProgress>,
+    /// The runtime stops: write everything out.
     pub(crate) stop: Arc<AtomicBool>,
+    /// The partition was taken away: another process goes on.
+    pub(crate) revoked: Arc<AtomicBool>,
+    /// Unique among all shards that ever ran on this state, those of the same process included: one that comes back to
+    /// a partition must not take the late manifest of its former life for its own.
     pub(crate) writer_id: String,
 }
 
-/// Where a shard stands between two freezes.
-struct Position {
-    epoch: u64,
-    next_offset: u64,
-    records: u64,
-    last_epochs: BTreeMap<String, u64>,
-    epoch_started_ms: i64,
-    live_published_ms: i64,
-    /// Arrivals of the records that the live view has not seen, those of `waiting_finals` apart.
-    unpublished: Arrivals,
-    /// What the log was too full for, oldest first. A final record is never told again, and one that comes after a newer
-    /// epoch's would make that one void: nothing newer is published before these.
-    waiting_finals: VecDeque<FinalDeltas>,
-    changed: bool,
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There may be more to do.
+    Worked,
+    /// Nothing to do until something else has happened.
+    Waiting(WaitFor),
+    /// The shard has ended: for a reason of its own, or it has failed and the runtime knows why.
+    Gone,
 }
 
-/// Arrival times (ms since the epoch) and counts of events.
-type Arrivals = Vec<(i64, u32)>;
-
-/// The final live deltas of an epoch, and the arrivals that they make visible.
-struct FinalDeltas {
-    payload: Bytes,
-    arrivals: Arrivals,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitFor {
+    /// New records, or a timer.
+    Records,
+    /// The write of the last epoch.
+    Write,
+    /// The committer: too many epochs are decided and not in the lake.
+    Committer,
 }
 
-type InFlight = Receiver<Result<(), StreamError>>;
+/// A shard at work.
+pub(crate) struct ShardTask {
+    shard: Shard,
+    stage: Stage,
+    /// The end of the log when the runtime was stopped: what had been acknowledged until then is taken in.
+    stop_at: Option<u64>,
+    /// When the shard learned that its partition was taken away (ms since the epoch).
+    revoked_at_ms: Option<i64>,
+}
+
+enum Stage {
+    Loading(Work<Result<Option<Newest>, StreamError>>),
+    Reading(Box<Reader>),
+    Gone,
+}
+
+impl ShardTask {
+    pub(crate) fn new(shard: Shard) -> Self {
+        let stage = Stage::Loading(shard.load());
+        Self { shard, stage, stop_at: None, revoked_at_ms: None }
+    }
+
+    /// Steps until the shard is gone. A panic is a failure like any other: without this the collector would go on taking
+    /// what nobody reads.
+    pub(crate) fn run_guarded(mut self) {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run())).is_err() {
+            self.shard.runtime.fail(StreamError::Thread(format!("shard {} panicked", self.shard.id)));
+        }
+    }
+
+    fn run(&mut self) {
+        let mut waiting_for_committer: Option<Instant> = None;
+        loop {
+            let step = self.step();
+            let since = waiting_for_committer.take();
+            let waited = match step {
+                Step::Gone => return,
+                Step::Worked => Ok(()),
+                Step::Waiting(WaitFor::Records) => self.wait_for_records(),
+                Step::Waiting(WaitFor::Write) => {
+                    self.wait_for_write();
+                    Ok(())
+                }
+                Step::Waiting(WaitFor::Committer) => {
+                    let since = since.unwrap_or_else(Instant::now);
+                    waiting_for_committer = Some(since);
+                    self.wait_for_committer(since)
+                }
+            };
+            if let Err(error) = waited {
+                self.shard.runtime.fail(error);
+            }
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.stage, Stage::Gone)
+    }
+
+    /// Does what there is to do without waiting for anything but the I/O of a recovery.
+    pub(crate) fn step(&mut self) -> Step {
+        let step = match self.try_step() {
+            Ok(step) => step,
+            Err(StreamError::Fenced { shard, epoch }) => {
+                if self.shard.revoked.load(Ordering::Acquire) {
+                    tracing::info!(shard, epoch, "fenced: another process has taken the partition over");
+                    Step::Gone
+                } else {
+                    tracing::warn!(shard, epoch, "fenced: state thrown away, newest manifest loaded");
+                    self.stage = Stage::Loading(self.shard.load());
+                    Step::Worked
+                }
+            }
+            Err(error) => {
+                self.shard.runtime.fail(error);
+                Step::Gone
+            }
+        };
+        if step == Step::Gone {
+            self.stage = Stage::Gone;
+        }
+        step
+    }
+
+    fn try_step(&mut self) -> Result<Step, StreamError> {
+        let shard = &self.shard;
+        let failed = shard.runtime.has_failed();
+        let revoked = shard.revoked.load(Ordering::Acquire);
+        match &mut self.stage {
+            Stage::Gone => Ok(Step::Gone),
+            Stage::Loading(_) if failed || revoked => Ok(Step::Gone),
+            Stage::Loading(work) => {
+                if let Poll::Ready(newest) = shard.commit.drive.carry_on(&shard.commit.handle, work) {
+                    self.stage = Stage::Reading(Box::new(Reader::start(shard, newest?)?));
+                }
+                Ok(Step::Worked)
+            }
+            Stage::Reading(reader) => {
+                reader.take_written(shard)?;
+                if failed {
+                    return Ok(if reader.written.is_some() { Step::Waiting(WaitFor::Write) } else { Step::Gone });
+                }
+                if revoked {
+                    let since_ms = *self.revoked_at_ms.get_or_insert_with(|| shard.clock.now_ms());
+                    return reader.hand_over(shard, since_ms);
+                }
+                if shard.stop.load(Ordering::Acquire) {
+                    let end = match self.stop_at {
+                        Some(end) => end,
+                        None => *self.stop_at.insert(shard.log_end()?),
+                    };
+                    return reader.finish(shard, end);
+                }
+                reader.go_on(shard)
+            }
+        }
+    }
+
+    fn wait_for_records(&self) -> Result<(), StreamError> {
+        let Stage::Reading(reader) = &self.stage else { return Ok(()) };
+        let id = &self.shard.id;
+        let waited = self.shard.commit.log.wait(&id.topic, id.partition, reader.next_offset, IDLE_WAIT);
+        waited.map(|_| ()).map_err(|e| self.shard.log_error(e))
+    }
+
+    fn wait_for_write(&mut self) {
+        if let Stage::Reading(reader) = &mut self.stage
+            && let Some(Written::InFlight(receiver)) = &reader.written
+        {
+            let outcome = match receiver.recv_timeout(IDLE_WAIT) {
+                Ok(outcome) => outcome,
+                Err(RecvTimeoutError::Disconnected) => Err(self.shard.lost_thread()),
+                Err(RecvTimeoutError::Timeout) => return,
+            };
+            reader.written = Some(Written::Done(outcome));
+        }
+    }
+
+    fn wait_for_committer(&self, since: Instant) -> Result<(), StreamError> {
+        if since.elapsed() > Duration::from_millis(MAX_EPOCH_MS as u64) {
+            let epoch = self.shard.progress.done_epoch() + 1;
+            return Err(StreamError::TooSlow { shard: self.shard.id.to_string(), epoch, limit_ms: MAX_EPOCH_MS });
+        }
+        let undone = self.shard.undone();
+        self.shard.runtime.wait_until(IDLE_WAIT, |_| self.shard.undone() < undone);
+        Ok(())
+    }
+}
 
 impl Shard {
-    /// A panic is a failure like any other: without this the collector would go on taking what nobody reads.
-    pub(crate) fn run_guarded(&self) {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run())).is_err() {
-            self.runtime.fail(StreamError::Thread(format!("shard {} panicked", self.id)));
-        }
+    fn load(&self) -> Work<Result<Option<Newest>, StreamError>> {
+        let recovery = Recovery {
+            id: self.id.clone(),
+            store: self.store.clone(),
+            commit: self.commit.clone(),
+            progress: self.progress.clone(),
+            snapshot_version: self.job.snapshot_version(),
+        };
+        Box::pin(recovery.run())
     }
 
-    fn run(&self) {
-        loop {
-            match self.run_once() {
-                Ok(()) => return,
-                Err(StreamError::Fenced { shard, epoch }) if !self.stop.load(Ordering::Acquire) => {
-                    tracing::warn!(shard, epoch, "fenced: state thrown away, newest manifest loaded");
-                }
-                Err(error) => {
-                    self.runtime.fail(error);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn run_once(&self) -> Result<(), StreamError> {
-        let (mut state, mut at) = self.recover()?;
-        let io = ShardIo::new(
-            self.id.clone(),
-            self.store.clone(),
-            self.commit.lake.clone(),
-            self.commit.handle.clone(),
-            self.clock.clone(),
-            self.job.replay_table(),
-        );
-        let mut in_flight: Option<InFlight> = None;
-        while !self.stop.load(Ordering::Acquire) && !self.runtime.has_failed() {
-            let read = self.read(state.as_mut(), &mut at)?;
-            self.publish_due(state.as_mut(), &mut at)?;
-            if let Some(waiting) = &in_flight {
-                match waiting.try_recv() {
-                    Ok(result) => {
-                        result?;
-                        in_flight = None;
-                    }
-                    Err(TryRecvError::Disconnected) => return Err(self.lost_thread()),
-                    Err(TryRecvError::Empty) => self.check_age(&at)?,
-                }
-            }
-            let full = state.pending_bytes() >= self.max_pending_bytes;
-            let due = self.clock.now_ms() - at.epoch_started_ms >= self.settings.epoch_interval_ms;
-            // A full buffer does not wait for a time; a due epoch waits until the one before it is written.
-            if at.changed && (full || (due && in_flight.is_none())) {
-                self.finish(&mut in_flight)?;
-                in_flight = Some(self.freeze(state.as_mut(), &mut at, &io, false)?);
-            } else if !read {
-                self.commit
-                    .log
-                    .wait(&self.id.topic, self.id.partition, at.next_offset, IDLE_WAIT)
-                    .map_err(|e| self.log_error(e))?;
-            }
-        }
-        self.read_to_end(state.as_mut(), &mut at, &io, &mut in_flight)?;
-        self.finish(&mut in_flight)?;
-        if !self.runtime.has_failed() {
-            let mut last = Some(self.freeze(state.as_mut(), &mut at, &io, true)?);
-            self.finish(&mut last)?;
-            if let Some(topic) = &self.settings.live_topic
-                && !self.publish_finals(topic, &mut at)?
-            {
-                let epochs = at.waiting_finals.len();
-                tracing::warn!(shard = %self.id, epochs, "the log stays full: the live view lacks their final deltas");
-            }
-        }
-        Ok(())
-    }
-
-    /// Before a graceful stop: what has been acknowledged until now is taken in.
-    fn read_to_end(
-        &self,
-        state: &mut dyn ShardState,
-        at: &mut Position,
-        io: &ShardIo,
-        in_flight: &mut Option<InFlight>,
-    ) -> Result<(), StreamError> {
+    fn log_end(&self) -> Result<u64, StreamError> {
         let bounds = self.commit.log.bounds(&self.id.topic, self.id.partition).map_err(|e| self.log_error(e))?;
-        while !self.runtime.has_failed() && at.next_offset < bounds.end && self.read(state, at)? {
-            if state.pending_bytes() >= self.max_pending_bytes {
-                self.finish(in_flight)?;
-                *in_flight = Some(self.freeze(state, at, io, false)?);
-            }
-        }
-        Ok(())
+        Ok(bounds.end)
     }
 
-    /// Reads the newest manifest, rolls its tables forward, restores the state, checks the log.
-    fn recover(&self) -> Result<(Box<dyn ShardState>, Position), StreamError> {
-        fail::fail_point!("recovery-start");
-        let handle = &self.commit.handle;
-        let epochs = handle.block_on(self.store.epochs())?;
-        let newest = match epochs.last() {
-            Some(epoch) => handle.block_on(self.store.read_manifest(*epoch))?,
-            None => None,
-        };
-        let Some(newest) = newest else {
-            let state = self.job.start_shard(&self.id, None)?;
-            fail::fail_point!("recovery-restored");
-            return Ok((state, self.position(0, 0, BTreeMap::new())));
-        };
-        let done = handle.block_on(self.store.done_epoch())?;
-        for epoch in epochs.iter().filter(|epoch| **epoch > done) {
-            let Some(manifest) = handle.block_on(self.store.read_manifest(*epoch))? else { continue };
-            let decided = Decided {
-                shard: self.id.clone(),
-                store: self.store.clone(),
-                manifest,
-                progress: self.progress.clone(),
-            };
-            committer::commit(&self.commit, &[decided])?;
-            fail::fail_point!("recovery-rolled-forward");
-        }
-        if newest.snapshot.version != self.job.snapshot_version() {
-            return Err(StreamError::Damaged {
-                path: newest.snapshot.path,
-                problem: format!(
-                    "its version {} is not the {} of this build: stop the old build gracefully and run the migration",
-                    newest.snapshot.version,
-                    self.job.snapshot_version()
-                ),
-            });
-        }
-        let snapshot = handle.block_on(self.store.read_snapshot(&newest.snapshot))?;
-        let state = self.job.start_shard(&self.id, Some(&snapshot))?;
-        // Halts here, loudly, when the log lost what the lake has, or expired what it has not.
-        self.commit
-            .log
-            .read(&self.id.topic, self.id.partition, newest.next_offset, 1)
-            .map_err(|e| self.log_error(e))?;
-        self.progress.read_offset.store(newest.next_offset, Ordering::Release);
-        self.progress.committed_offset.store(newest.next_offset, Ordering::Release);
-        self.progress.done_epoch.store(newest.epoch, Ordering::Release);
-        self.progress.decided_epoch.store(newest.epoch, Ordering::Release);
-        fail::fail_point!("recovery-restored");
-        Ok((state, self.position(newest.epoch, newest.next_offset, newest.last_epochs())))
-    }
-
-    fn position(&self, epoch: u64, next_offset: u64, last_epochs: BTreeMap<String, u64>) -> Position {
-        let now_ms = self.clock.now_ms();
-        Position {
-            epoch,
-            next_offset,
-            records: 0,
-            last_epochs,
-            epoch_started_ms: now_ms,
-            live_published_ms: now_ms,
-            unpublished: Vec::new(),
-            waiting_finals: VecDeque::new(),
-            changed: false,
-        }
-    }
-
-    /// Reads and processes what there is; whether there was anything.
-    fn read(&self, state: &mut dyn ShardState, at: &mut Position) -> Result<bool, StreamError> {
-        let log = &self.commit.log;
-        let records =
-            log.read(&self.id.topic, self.id.partition, at.next_offset, READ_BYTES).map_err(|e| self.log_error(e))?;
-        let Some(last) = records.last() else { return Ok(false) };
-        fail::fail_point!("shard-after-poll");
-        state.process(&records)?;
-        if !at.changed {
-            at.epoch_started_ms = self.clock.now_ms();
-        }
-        at.next_offset = last.offset + 1;
-        at.records += records.len() as u64;
-        at.changed = true;
-        if self.settings.live_topic.is_some() {
-            at.unpublished.extend(records.iter().map(|r| (r.header.received_at_ms, r.header.event_count)));
-        }
-        self.progress.read_offset.store(at.next_offset, Ordering::Release);
-        Ok(true)
-    }
-
-    fn publish_due(&self, state: &mut dyn ShardState, at: &mut Position) -> Result<(), StreamError> {
-        let Some(topic) = &self.settings.live_topic else { return Ok(()) };
-        let now_ms = self.clock.now_ms();
-        if !self.publish_finals(topic, at)? || now_ms - at.live_published_ms < self.settings.live_interval_ms {
-            return Ok(());
-        }
-        at.live_published_ms = now_ms;
-        if let Some(payload) = state.live(at.epoch + 1)
-            && self.publish(topic, payload.into())?
-        {
-            self.record_freshness(std::mem::take(&mut at.unpublished));
-        }
-        Ok(())
-    }
-
-    /// Publishes the final deltas that wait, in order; whether none is left.
-    fn publish_finals(&self, topic: &str, at: &mut Position) -> Result<bool, StreamError> {
-        while let Some(oldest) = at.waiting_finals.pop_front() {
-            if !self.publish(topic, oldest.payload.clone())? {
-                at.waiting_finals.push_front(oldest);
-                return Ok(false);
-            }
-            self.record_freshness(oldest.arrivals);
-        }
-        Ok(true)
+    /// Epochs that are decided and not yet in the lake.
+    fn undone(&self) -> u64 {
+        self.progress.decided_epoch.load(Ordering::Acquire).saturating_sub(self.progress.done_epoch())
     }
 
     /// Appends to the live topic; whether the log took it. What is not final is simply told again later.
@@ -318,86 +287,6 @@ impl Shard {
         }
     }
 
-    /// Step 1; steps 2 to 4 are handed to the pool.
-    fn freeze(
-        &self,
-        state: &mut dyn ShardState,
-        at: &mut Position,
-        io: &ShardIo,
-        last: bool,
-    ) -> Result<InFlight, StreamError> {
-        self.wait_for_committer()?;
-        let epoch = at.epoch + 1;
-        let frozen_at_ms = self.clock.now_ms();
-        let mut frozen = state.freeze(epoch, last, io)?;
-        if let (Some(topic), Some(payload)) = (&self.settings.live_topic, frozen.live.take()) {
-            let arrivals = std::mem::take(&mut at.unpublished);
-            at.waiting_finals.push_back(FinalDeltas { payload: payload.into(), arrivals });
-            if !self.publish_finals(topic, at)? && at.waiting_finals.len() > MAX_WAITING_FINALS {
-                at.waiting_finals.pop_front();
-                tracing::warn!(shard = %self.id, "the log stays full: the live view lacks an epoch's final deltas");
-            }
-        }
-        let (sender, receiver) = sync_channel(1);
-        if last && !at.changed && frozen.tables.is_empty() {
-            let _ = sender.send(Ok(())); // nothing happened since the last epoch
-            return Ok(receiver);
-        }
-        at.epoch = epoch;
-        let write = EpochWrite {
-            id: self.id.clone(),
-            store: self.store.clone(),
-            commit: self.commit.clone(),
-            committer: self.committer.clone(),
-            progress: self.progress.clone(),
-            clock: self.clock.clone(),
-            writer_id: self.writer_id.clone(),
-            snapshot_version: self.job.snapshot_version(),
-            epoch,
-            next_offset: at.next_offset,
-            records: at.records,
-            frozen_at_ms,
-            last_epochs: at.last_epochs.clone(),
-        };
-        for (table, rows) in &frozen.tables {
-            if rows.num_rows() > 0 {
-                at.last_epochs.insert(table.name.to_owned(), epoch);
-            }
-        }
-        at.last_epochs.insert(tables::EPOCHS.name.to_owned(), epoch);
-        at.records = 0;
-        at.changed = false;
-        at.epoch_started_ms = self.clock.now_ms();
-        self.pool.run(move || {
-            let _ = sender.send(write.run(frozen));
-        })?;
-        Ok(receiver)
-    }
-
-    fn finish(&self, in_flight: &mut Option<InFlight>) -> Result<(), StreamError> {
-        match in_flight.take() {
-            None => Ok(()),
-            Some(receiver) => receiver.recv().map_err(|_| self.lost_thread())?,
-        }
-    }
-
-    fn wait_for_committer(&self) -> Result<(), StreamError> {
-        let undone = |p: &ShardProgress| p.decided_epoch.load(Ordering::Acquire).saturating_sub(p.done_epoch());
-        let limit = Duration::from_millis(MAX_EPOCH_MS as u64);
-        if self.runtime.wait_until(limit, |_| undone(&self.progress) < MAX_UNDONE) || self.runtime.has_failed() {
-            return Ok(());
-        }
-        let epoch = self.progress.done_epoch() + 1;
-        Err(StreamError::TooSlow { shard: self.id.to_string(), epoch, limit_ms: MAX_EPOCH_MS })
-    }
-
-    fn check_age(&self, at: &Position) -> Result<(), StreamError> {
-        if self.clock.now_ms() - at.epoch_started_ms > MAX_EPOCH_MS + self.settings.epoch_interval_ms {
-            return Err(StreamError::TooSlow { shard: self.id.to_string(), epoch: at.epoch, limit_ms: MAX_EPOCH_MS });
-        }
-        Ok(())
-    }
-
     fn log_error(&self, source: LogError) -> StreamError {
         StreamError::Log { shard: self.id.to_string(), source }
     }
@@ -407,117 +296,282 @@ impl Shard {
     }
 }
 
-/// Steps 2 to 4 of an epoch.
-struct EpochWrite {
-    id: ShardId,
-    store: ShardStore,
-    commit: CommitContext,
-    committer: SyncSender<Decided>,
-    progress: Arc<ShardProgress>,
-    clock: Arc<dyn Clock>,
-    writer_id: String,
-    snapshot_version: u32,
+/// A shard's state and where it stands in the log.
+struct Reader {
+    state: Box<dyn ShardState>,
+    io: ShardIo,
     epoch: u64,
     next_offset: u64,
     records: u64,
-    frozen_at_ms: i64,
     last_epochs: BTreeMap<String, u64>,
+    epoch_started_ms: i64,
+    live_published_ms: i64,
+    /// Arrivals of the records that the live view has not seen, those of `waiting_finals` apart.
+    unpublished: Arrivals,
+    /// What the log was too full for, oldest first. A final record is never told again, and one that comes after a newer
+    /// epoch's would make that one void: nothing newer is published before these.
+    waiting_finals: VecDeque<FinalDeltas>,
+    changed: bool,
+    written: Option<Written>,
+    /// The last epoch of this reader is frozen.
+    is_over: bool,
 }
 
-impl EpochWrite {
-    fn run(self, frozen: Frozen) -> Result<(), StreamError> {
-        let (epoch, handle) = (self.epoch, self.commit.handle.clone());
-        let mut files = BTreeMap::new();
-        let control = (&tables::EPOCHS, self.epochs_row(&frozen));
-        for (table, rows) in frozen.tables.iter().chain(std::iter::once(&control)) {
-            let prev = self.last_epochs.get(table.name).copied();
-            let mut written = Vec::new();
-            if rows.num_rows() > 0 {
-                fail::fail_point!("parquet-before-write");
-                let name = format!(
-                    "{}-{}-{:05}-{epoch:012}-{}",
-                    self.id.job, self.id.topic, self.id.partition, self.writer_id
-                );
-                let write = self.commit.lake.write(table, &name, rows, self.frozen_at_ms);
-                written = handle
-                    .block_on(write)
-                    .map_err(|source| StreamError::Lake { shard: self.id.to_string(), source })?;
-                fail::fail_point!("parquet-after-write");
+/// The write of the epoch that was frozen last.
+enum Written {
+    InFlight(Receiver<Result<(), StreamError>>),
+    Done(Result<(), StreamError>),
+}
+
+/// Arrival times (ms since the epoch) and counts of events.
+type Arrivals = Vec<(i64, u32)>;
+
+/// The final live deltas of an epoch, and the arrivals that they make visible.
+struct FinalDeltas {
+    payload: Bytes,
+    arrivals: Arrivals,
+}
+
+impl Reader {
+    /// Restores the state, checks the log.
+    fn start(shard: &Shard, newest: Option<Newest>) -> Result<Self, StreamError> {
+        let id = &shard.id;
+        let state = shard.job.start_shard(id, newest.as_ref().map(|newest| newest.snapshot.as_slice()))?;
+        if let Some(Newest { manifest, .. }) = &newest {
+            // Halts here, loudly, when the log lost what the lake has, or expired what it has not.
+            let read = shard.commit.log.read(&id.topic, id.partition, manifest.next_offset, 1);
+            read.map_err(|e| shard.log_error(e))?;
+            let progress = &shard.progress;
+            progress.read_offset.store(manifest.next_offset, Ordering::Release);
+            progress.committed_offset.fetch_max(manifest.next_offset, Ordering::AcqRel);
+            progress.done_epoch.fetch_max(manifest.epoch, Ordering::AcqRel);
+            progress.decided_epoch.fetch_max(manifest.epoch, Ordering::AcqRel);
+        }
+        fail::fail_point!("recovery-restored");
+        let io = ShardIo::new(
+            id.clone(),
+            shard.store.clone(),
+            shard.commit.lake.clone(),
+            shard.commit.handle.clone(),
+            shard.clock.clone(),
+            shard.job.replay_table(),
+        );
+        let now_ms = shard.clock.now_ms();
+        Ok(Self {
+            state,
+            io,
+            epoch: newest.as_ref().map_or(0, |newest| newest.manifest.epoch),
+            next_offset: newest.as_ref().map_or(0, |newest| newest.manifest.next_offset),
+            records: 0,
+            last_epochs: newest.map(|newest| newest.manifest.last_epochs()).unwrap_or_default(),
+            epoch_started_ms: now_ms,
+            live_published_ms: now_ms,
+            unpublished: Vec::new(),
+            waiting_finals: VecDeque::new(),
+            changed: false,
+            written: None,
+            is_over: false,
+        })
+    }
+
+    /// Looks whether the last epoch is written.
+    fn take_written(&mut self, shard: &Shard) -> Result<(), StreamError> {
+        match self.written.take() {
+            None => Ok(()),
+            Some(Written::Done(outcome)) => outcome,
+            Some(Written::InFlight(receiver)) => match receiver.try_recv() {
+                Ok(outcome) => outcome,
+                Err(TryRecvError::Disconnected) => Err(shard.lost_thread()),
+                Err(TryRecvError::Empty) => {
+                    self.written = Some(Written::InFlight(receiver));
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn go_on(&mut self, shard: &Shard) -> Result<Step, StreamError> {
+        let is_writing = self.written.is_some();
+        if is_writing {
+            self.check_age(shard)?;
+        }
+        let due = shard.clock.now_ms() - self.epoch_started_ms >= shard.settings.epoch_interval_ms;
+        // A full buffer does not wait for a time; a due epoch waits until the one before it is written.
+        if self.changed && (self.is_full(shard) || (due && !is_writing)) {
+            return self.try_freeze(shard, false);
+        }
+        let read = self.read(shard)?;
+        self.publish_due(shard)?;
+        Ok(if read { Step::Worked } else { Step::Waiting(WaitFor::Records) })
+    }
+
+    /// Before a graceful stop: what has been acknowledged until then is taken in, and everything is written out.
+    fn finish(&mut self, shard: &Shard, end: u64) -> Result<Step, StreamError> {
+        if self.is_over {
+            return self.leave(shard);
+        }
+        if self.next_offset < end {
+            if self.is_full(shard) {
+                return self.try_freeze(shard, false);
             }
-            files.insert(table.name.to_owned(), TableEpoch { files: written, prev });
+            if self.read(shard)? {
+                return Ok(Step::Worked);
+            }
         }
-        // Tables without rows carry `prev` on, so that the newest manifest knows every table's last epoch.
-        for (name, last) in &self.last_epochs {
-            files.entry(name.clone()).or_insert_with(|| TableEpoch { files: Vec::new(), prev: Some(*last) });
+        let step = self.try_freeze(shard, true)?;
+        self.is_over = step == Step::Worked;
+        Ok(step)
+    }
+
+    /// After the partition was taken away: the epoch is finished or, after a while, abandoned.
+    fn hand_over(&mut self, shard: &Shard, since_ms: i64) -> Result<Step, StreamError> {
+        if shard.clock.now_ms() - since_ms > HAND_OVER_LIMIT_MS {
+            tracing::warn!(shard = %shard.id, "the partition was taken away: its last epoch is abandoned");
+            return Ok(Step::Gone);
         }
-        for (name, bytes) in frozen.new_segments {
-            handle.block_on(self.store.write_segment(&name, bytes))?;
+        if self.changed && !self.is_over {
+            let step = self.try_freeze(shard, false)?;
+            self.is_over = step == Step::Worked;
+            return Ok(step);
         }
-        fail::fail_point!("snapshot-before-write");
-        let snapshot = handle.block_on(self.store.write_snapshot(
+        self.leave(shard)
+    }
+
+    /// Gone once what was frozen is decided and in the lake.
+    fn leave(&mut self, shard: &Shard) -> Result<Step, StreamError> {
+        if self.written.is_some() {
+            return Ok(Step::Waiting(WaitFor::Write));
+        }
+        if shard.undone() > 0 {
+            return Ok(Step::Waiting(WaitFor::Committer));
+        }
+        if let Some(topic) = &shard.settings.live_topic
+            && !self.publish_finals(shard, topic)?
+        {
+            let epochs = self.waiting_finals.len();
+            tracing::warn!(shard = %shard.id, epochs, "the log stays full: the live view lacks their final deltas");
+        }
+        Ok(Step::Gone)
+    }
+
+    fn is_full(&self, shard: &Shard) -> bool {
+        self.state.pending_bytes() >= shard.max_pending_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Reads and processes what there is; whether there was anything.
+    fn read(&mut self, shard: &Shard) -> Result<bool, StreamError> {
+        let id = &shard.id;
+        let records = shard.commit.log.read(&id.topic, id.partition, self.next_offset, READ_BYTES);
+        let records = records.map_err(|e| shard.log_error(e))?;
+        let Some(last) = records.last() else { return Ok(false) };
+        fail::fail_point!("shard-after-poll");
+        self.state.process(&records)?;
+        if !self.changed {
+            self.epoch_started_ms = shard.clock.now_ms();
+        }
+        self.next_offset = last.offset + 1;
+        self.records += records.len() as u64;
+        self.changed = true;
+        if shard.settings.live_topic.is_some() {
+            self.unpublished.extend(records.iter().map(|r| (r.header.received_at_ms, r.header.event_count)));
+        }
+        shard.progress.read_offset.store(self.next_offset, Ordering::Release);
+        Ok(true)
+    }
+
+    fn publish_due(&mut self, shard: &Shard) -> Result<(), StreamError> {
+        let Some(topic) = &shard.settings.live_topic else { return Ok(()) };
+        let now_ms = shard.clock.now_ms();
+        let due = now_ms - self.live_published_ms >= shard.settings.live_interval_ms;
+        if !self.publish_finals(shard, topic)? || !due {
+            return Ok(());
+        }
+        self.live_published_ms = now_ms;
+        if let Some(payload) = self.state.live(self.epoch + 1)
+            && shard.publish(topic, payload.into())?
+        {
+            shard.record_freshness(std::mem::take(&mut self.unpublished));
+        }
+        Ok(())
+    }
+
+    /// Publishes the final deltas that wait, in order; whether none is left.
+    fn publish_finals(&mut self, shard: &Shard, topic: &str) -> Result<bool, StreamError> {
+        while let Some(oldest) = self.waiting_finals.pop_front() {
+            if !shard.publish(topic, oldest.payload.clone())? {
+                self.waiting_finals.push_front(oldest);
+                return Ok(false);
+            }
+            shard.record_freshness(oldest.arrivals);
+        }
+        Ok(true)
+    }
+
+    /// Freezes once nothing stands against it.
+    fn try_freeze(&mut self, shard: &Shard, last: bool) -> Result<Step, StreamError> {
+        if self.written.is_some() {
+            return Ok(Step::Waiting(WaitFor::Write));
+        }
+        if shard.undone() >= MAX_UNDONE {
+            return Ok(Step::Waiting(WaitFor::Committer));
+        }
+        self.freeze(shard, last)?;
+        Ok(Step::Worked)
+    }
+
+    /// Step 1; steps 2 to 4 are handed over.
+    fn freeze(&mut self, shard: &Shard, last: bool) -> Result<(), StreamError> {
+        let epoch = self.epoch + 1;
+        let frozen_at_ms = shard.clock.now_ms();
+        let mut frozen = self.state.freeze(epoch, last, &self.io)?;
+        if let (Some(topic), Some(payload)) = (&shard.settings.live_topic, frozen.live.take()) {
+            let arrivals = std::mem::take(&mut self.unpublished);
+            self.waiting_finals.push_back(FinalDeltas { payload: payload.into(), arrivals });
+            if !self.publish_finals(shard, topic)? && self.waiting_finals.len() > MAX_WAITING_FINALS {
+                self.waiting_finals.pop_front();
+                tracing::warn!(shard = %shard.id, "the log stays full: the live view lacks an epoch's final deltas");
+            }
+        }
+        if last && !self.changed && frozen.tables.is_empty() {
+            return Ok(()); // nothing happened since the last epoch
+        }
+        self.epoch = epoch;
+        let write = EpochWrite {
+            id: shard.id.clone(),
+            store: shard.store.clone(),
+            commit: shard.commit.clone(),
+            committer: shard.committer.clone(),
+            progress: shard.progress.clone(),
+            clock: shard.clock.clone(),
+            writer_id: shard.writer_id.clone(),
+            snapshot_version: shard.job.snapshot_version(),
             epoch,
-            &self.writer_id,
-            self.snapshot_version,
-            frozen.snapshot,
-        ))?;
-        fail::fail_point!("manifest-before-create");
-        let manifest = Manifest {
-            format: MANIFEST_FORMAT,
-            job: self.id.job.to_owned(),
-            topic: self.id.topic.clone(),
-            partition: self.id.partition,
-            epoch,
-            writer_id: self.writer_id.clone(),
-            code_version: env!("CARGO_PKG_VERSION").to_owned(),
             next_offset: self.next_offset,
-            watermark_ms: frozen.watermark_ms,
-            snapshot,
-            segments: frozen.segments,
-            tables: files,
-            outgoing: frozen.outgoing.into_iter().map(outgoing).collect(),
-            frozen_at_ms: self.frozen_at_ms,
+            records: self.records,
+            frozen_at_ms,
+            last_epochs: self.last_epochs.clone(),
         };
-        if self.clock.now_ms() - self.frozen_at_ms > MAX_EPOCH_MS {
-            return Err(StreamError::TooSlow { shard: self.id.to_string(), epoch, limit_ms: MAX_EPOCH_MS });
+        for (table, rows) in &frozen.tables {
+            if rows.num_rows() > 0 {
+                self.last_epochs.insert(table.name.to_owned(), epoch);
+            }
         }
-        if handle.block_on(self.store.create_manifest(&manifest))? == Decision::Lost {
-            return Err(StreamError::Fenced { shard: self.id.to_string(), epoch });
-        }
-        fail::fail_point!("manifest-after-create");
-        self.progress.decided_epoch.store(epoch, Ordering::Release);
-        if epoch.is_multiple_of(CLEAN_UP_EVERY) {
-            let done = self.progress.done_epoch();
-            let needed = frozen.oldest_epoch.unwrap_or(u64::MAX);
-            handle.block_on(self.store.clean_up(&manifest, done, needed, self.clock.now_ms()))?;
-        }
-        let decided = Decided { shard: self.id.clone(), store: self.store, manifest, progress: self.progress };
-        self.committer.send(decided).map_err(|_| StreamError::Thread("the committer".to_owned()))
+        self.last_epochs.insert(tables::EPOCHS.name.to_owned(), epoch);
+        self.records = 0;
+        self.changed = false;
+        self.epoch_started_ms = shard.clock.now_ms();
+        let (sender, receiver) = sync_channel(1);
+        self.written = Some(Written::InFlight(receiver));
+        (shard.spawn)(Box::pin(async move {
+            let _ = sender.send(write.run(frozen).await); // an abandoned shard does not ask
+        }))
     }
 
-    fn epochs_row(&self, frozen: &Frozen) -> RecordBatch {
-        let timestamp = |ms: Option<i64>| -> ArrayRef {
-            Arc::new(TimestampMicrosecondArray::from(vec![ms.map(|ms| ms.saturating_mul(1000))]).with_timezone("UTC"))
-        };
-        let int = |value: u64| -> ArrayRef { Arc::new(Int64Array::from(vec![value as i64])) };
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from(vec![self.id.topic.as_str()])),
-            Arc::new(Int32Array::from(vec![self.id.partition as i32])),
-            int(self.epoch),
-            int(self.next_offset),
-            timestamp(frozen.watermark_ms),
-            int(self.records),
-            int(frozen.events),
-            int(frozen.dead_letters),
-            timestamp(Some(self.frozen_at_ms)),
-        ];
-        RecordBatch::try_new(tables::EPOCHS.schema(), columns).expect("the columns are those of the spec")
+    fn check_age(&self, shard: &Shard) -> Result<(), StreamError> {
+        if shard.clock.now_ms() - self.epoch_started_ms > MAX_EPOCH_MS + shard.settings.epoch_interval_ms {
+            let (shard, epoch) = (shard.id.to_string(), self.epoch);
+            return Err(StreamError::TooSlow { shard, epoch, limit_ms: MAX_EPOCH_MS });
+        }
+        Ok(())
     }
-}
-
-fn outgoing((topic, record): (String, NewRecord)) -> OutgoingRecord {
-    let key = match record.route {
-        Route::Key(key) => key.to_vec(),
-        Route::Partition(partition) => partition.to_be_bytes().to_vec(),
-    };
-    OutgoingRecord { topic, key, payload: record.payload.to_vec() }
 }

@@ -6,6 +6,7 @@ use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 
+use crate::drive::Drive;
 use crate::{Manifest, ShardId, SnapshotRef, StreamError};
 
 /// Manifests are kept this long after a newer one (ms): 7 days, as the lake's log.
@@ -19,6 +20,7 @@ const CREATE_ATTEMPTS: u32 = 5;
 pub struct ShardStore {
     store: Arc<dyn ObjectStore>,
     root: Path,
+    drive: Drive,
 }
 
 /// What became of creating a manifest.
@@ -36,7 +38,12 @@ impl ShardStore {
         let root = [shard.job, &shard.topic, &shard.partition.to_string()]
             .iter()
             .fold(root.clone(), |path, part| path.join(*part));
-        Self { store, root }
+        Self { store, root, drive: Drive::ToTheEnd }
+    }
+
+    /// With pauses between attempts as they are in this drive.
+    pub(crate) fn driven(self, drive: Drive) -> Self {
+        Self { drive, ..self }
     }
 
     fn path(&self, name: &str) -> Path {
@@ -67,7 +74,7 @@ impl ShardStore {
                 Some(stored) if stored.writer_id == manifest.writer_id => return Ok(Decision::Won),
                 Some(_) => return Ok(Decision::Lost),
                 None if attempt < CREATE_ATTEMPTS => {
-                    tokio::time::sleep(std::time::Duration::from_millis(50 << attempt)).await;
+                    self.drive.pause(std::time::Duration::from_millis(50 << attempt)).await;
                 }
                 None => put.map_err(|source| store_error("create", &path, source)).map(|_| ())?,
             }

@@ -1,0 +1,181 @@
+//! Random sessions as records of the log: cut to pieces, repeated, mixed up, late, from players with clocks of their own,
+//! and some that nobody can read.
+
+use marquee_events::proto::{
+    self, AdBreakEnd, AdBreakStart, AdEnd, AdStart, Background, Context, Error, FirstFrame, Foreground, Heartbeat,
+    Pause, PlayRequested, PlaybackRate, RebufferEnd, RebufferStart, Rendition, Resume, SeekEnd, SeekStart, SessionEnd,
+    ViewEvent, ViewEventBatch, Viewport, view_event::Payload,
+};
+use marquee_events::{ContentType, PlayerState};
+use marquee_stream::{NewRecord, RecordHeader, RecordType, Route};
+use prost::Message as _;
+use rand::Rng as _;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom as _;
+
+/// When the simulated time begins (ms since the epoch).
+pub const START_MS: i64 = 1_700_000_000_000;
+
+/// A record that reaches the collector.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Not before this (ms since the epoch).
+    pub at_ms: i64,
+    /// What the player sends; `None` for bytes that nobody can decode.
+    pub batch: Option<ViewEventBatch>,
+}
+
+impl Arrival {
+    /// The record, received at this time (ms since the epoch).
+    pub fn record(&self, received_at_ms: i64) -> NewRecord {
+        let header = |event_count| RecordHeader {
+            record_type: RecordType::ViewEvents(ContentType::Protobuf),
+            received_at_ms,
+            event_count,
+        };
+        let Some(batch) = &self.batch else {
+            let key = Route::Key(received_at_ms.to_be_bytes().to_vec().into());
+            return NewRecord { route: key, header: header(3), payload: vec![0xff, 0xff].into() };
+        };
+        let key = batch.context.clone().unwrap_or_default().session_id.into_bytes();
+        let header = header(batch.events.len() as u32);
+        NewRecord { route: Route::Key(key.into()), header, payload: batch.encode_to_vec().into() }
+    }
+}
+
+/// Sessions of some viewers, in the order in which their pieces arrive.
+pub fn arrivals(dice: &mut SmallRng) -> Vec<Arrival> {
+    let viewers = dice.random_range(2..12);
+    let is_orderly = dice.random_bool(0.3);
+    let mut arrivals = Vec::new();
+    for viewer in 0..viewers {
+        let session = session(dice, viewer);
+        // Some clocks are right, some a little off, some wrong by hours.
+        let clock_error_ms: i64 = match dice.random_range(0..20) {
+            0 => -26 * 3_600_000,
+            1 | 2 => dice.random_range(-7_200_000..7_200_000),
+            3..=6 => dice.random_range(-20_000..20_000),
+            _ => dice.random_range(-500..500),
+        };
+        // A wrong clock that nobody knows of is a day late for the watermark, or in the future.
+        let tells_its_clock = dice.random_bool(0.7);
+        let mut events = session.events.clone();
+        if !is_orderly && dice.random_bool(0.6) {
+            events.shuffle(dice);
+        }
+        while !events.is_empty() {
+            let length = dice.random_range(1..=events.len().min(5));
+            let mut piece = ViewEventBatch { events: events.drain(..length).collect(), ..session.clone() };
+            let last_ms = piece.events.iter().map(|event| event.event_time_ms).max().unwrap_or(START_MS);
+            let late_ms = match dice.random_range(0..20) {
+                0 if !is_orderly => dice.random_range(0..900_000),
+                1..=4 if !is_orderly => dice.random_range(0..60_000),
+                _ => dice.random_range(0..1_500),
+            };
+            for event in &mut piece.events {
+                event.event_time_ms += clock_error_ms;
+            }
+            let at_ms = last_ms + late_ms;
+            // What a player kept back for an hour or a day is sent with the clock of then.
+            let waited_ms = if dice.random_bool(0.01) { dice.random_range(0..30 * 3_600_000) } else { 0 };
+            if tells_its_clock {
+                piece.sent_at_ms = at_ms + clock_error_ms + waited_ms;
+            }
+            let copies = if dice.random_bool(0.2) { 2 } else { 1 };
+            for copy in 0..copies {
+                arrivals.push(Arrival { at_ms: at_ms + copy * 700, batch: Some(piece.clone()) });
+            }
+        }
+        if dice.random_bool(0.1) {
+            arrivals.push(Arrival { at_ms: START_MS + dice.random_range(0..120_000), batch: None });
+        }
+    }
+    arrivals.sort_by_key(|arrival| arrival.at_ms);
+    arrivals
+}
+
+/// No more input for a partition.
+pub fn end_of_input(partition: u32, received_at_ms: i64) -> NewRecord {
+    let header = RecordHeader { record_type: RecordType::EndOfInput, received_at_ms, event_count: 0 };
+    NewRecord { route: Route::Partition(partition), header, payload: Vec::new().into() }
+}
+
+fn session(dice: &mut SmallRng, viewer: usize) -> ViewEventBatch {
+    let mut at_ms = START_MS + dice.random_range(0..120_000);
+    let mut media_ms = 0;
+    let length = dice.random_range(3..16);
+    let events = (0..length).map(|sequence| {
+        // Mostly seconds; sometimes more than the session gap, so that sessions close and open again.
+        let gap_ms =
+            if dice.random_bool(0.06) { dice.random_range(250_000..500_000) } else { dice.random_range(0..20_000) };
+        at_ms += gap_ms;
+        media_ms += gap_ms / 2;
+        let kind: u8 = dice.random();
+        ViewEvent {
+            // A few ids are told of two events.
+            event_id: format!("e{}", if dice.random_bool(0.02) { 0 } else { sequence }),
+            sequence: if dice.random_bool(0.02) { 1 } else { sequence as u64 },
+            event_time_ms: at_ms,
+            media_time_ms: (!kind.is_multiple_of(3)).then_some(media_ms),
+            payload: Some(payload(if sequence == 0 { 0 } else { kind }, sequence)),
+        }
+    });
+    let events = events.collect();
+    let context = Context {
+        session_id: format!("s{}", viewer / 2), // two players may share a session id
+        player_instance: format!("p{viewer}"),
+        title_id: format!("t{}", viewer % 3),
+        country: "DE".into(),
+        ..Default::default()
+    };
+    ViewEventBatch { context: Some(context), sent_at_ms: 0, events, ..Default::default() }
+}
+
+fn payload(kind: u8, sequence: usize) -> Payload {
+    let state = |state: PlayerState| {
+        Payload::PlayerState(proto::PlayerState {
+            state: state.name().to_owned(),
+            code: "E0".into(),
+            bitrate_bps: 500_000 * (sequence as u64 % 3),
+            buffer_ms: 7,
+        })
+    };
+    match kind % 26 {
+        0 => Payload::PlayRequested(PlayRequested { autoplay: sequence.is_multiple_of(2) }),
+        1 | 2 => Payload::FirstFrame(FirstFrame {}),
+        3 => Payload::RebufferStart(RebufferStart {}),
+        4 => Payload::RebufferEnd(RebufferEnd {}),
+        5 => Payload::Pause(Pause {}),
+        6 => Payload::Resume(Resume {}),
+        7 => Payload::SeekStart(SeekStart {}),
+        8 => Payload::SeekEnd(SeekEnd {}),
+        9 => Payload::Rendition(Rendition {
+            representation_id: format!("r{}", sequence % 3),
+            bitrate_bps: 1_000_000 + sequence as u64,
+            width: 640,
+            height: 360,
+            codec: "avc1".into(),
+            cdn: "a".into(),
+        }),
+        10 if sequence > 8 => Payload::SessionEnd(SessionEnd { reason: "ended".into() }),
+        11 if sequence > 6 => Payload::Error(Error { code: format!("E{sequence}"), fatal: true, business: false }),
+        12 => Payload::Error(Error { code: format!("W{sequence}"), fatal: false, business: true }),
+        13 => Payload::AdBreakStart(AdBreakStart {}),
+        14 => Payload::AdStart(AdStart { ad_id: "ad".into() }),
+        15 => Payload::AdEnd(AdEnd {}),
+        16 => Payload::AdBreakEnd(AdBreakEnd {}),
+        17 => Payload::Background(Background {}),
+        18 => Payload::Foreground(Foreground {}),
+        19 => Payload::PlaybackRate(PlaybackRate { rate_per_mille: 1500 }),
+        20 => Payload::Viewport(Viewport { width: 1920, height: 1080 }),
+        21 => state(PlayerState::Playing),
+        22 => state(PlayerState::Rebuffering),
+        23 if sequence > 8 => state(PlayerState::Quit),
+        _ => Payload::Heartbeat(Heartbeat {
+            buffer_ms: 1,
+            throughput_bps: 2,
+            dropped_frames: 3,
+            bitrate_bps: 700_000 * (sequence as u64 % 2),
+        }),
+    }
+}
