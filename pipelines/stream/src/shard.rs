@@ -355,7 +355,8 @@ impl Reader {
             shard.commit.handle.clone(),
             shard.clock.clone(),
             shard.job.replay_table(),
-        );
+        )
+        .publishing_live(shard.settings.live_topic.is_some());
         let now_ms = shard.clock.now_ms();
         Ok(Self {
             state,

@@ -25,6 +25,7 @@ pub struct ShardIo {
     clock: Arc<dyn Clock>,
     replay_table: &'static TableSpec,
     paths_by_epoch: Mutex<HashMap<u64, Vec<String>>>,
+    publishes_live: bool,
 }
 
 impl ShardIo {
@@ -37,7 +38,18 @@ impl ShardIo {
         clock: Arc<dyn Clock>,
         replay_table: &'static TableSpec,
     ) -> Self {
-        Self { shard, store, lake, handle, clock, replay_table, paths_by_epoch: Mutex::default() }
+        let paths_by_epoch = Mutex::default();
+        Self { shard, store, lake, handle, clock, replay_table, paths_by_epoch, publishes_live: true }
+    }
+
+    /// Without a live view: nobody asks for deltas.
+    pub(crate) fn publishing_live(self, publishes_live: bool) -> Self {
+        Self { publishes_live, ..self }
+    }
+
+    /// Whether somebody takes an epoch's live deltas.
+    pub fn publishes_live(&self) -> bool {
+        self.publishes_live
     }
 
     /// The injected clock (ms since the epoch).

@@ -453,7 +453,7 @@ impl ShardState for PlaybackShard {
         let revisions = self.revise(epoch, last || open_due);
         self.move_closed_to_index();
         let deltas = self.cubes.deltas();
-        let live = Some(self.live_record(&deltas, epoch, true));
+        let live = io.publishes_live().then(|| self.live_record(&deltas, epoch, true));
         let mut tables: Vec<(&'static TableSpec, RecordBatch)> = Vec::new();
         let events = self.bronze.len() as u64;
         if events > 0 {
