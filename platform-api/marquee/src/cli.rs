@@ -34,6 +34,14 @@ pub(crate) enum Command {
     Demo(DemoOptions),
     /// Every service in one process, until Ctrl-C or SIGTERM
     Up,
+    /// Only the streaming jobs, sharing a log in Kafka with other such processes on the same home
+    Jobs {
+        /// Which: only `playback` can be shared so far [default: playback]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Only the HTTP entry of events, before a log in Kafka
+    Collector,
     /// Real data through the collector; returns when it is in the lake
     Import {
         #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! The home: one folder for log, state and lake, used by one process at a time.
+//! The home: one folder for log, state and lake, used by one process at a time, or by several that share a log in Kafka.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -79,12 +79,24 @@ impl Home {
 
     /// Makes the home if need be and takes it for this process.
     pub(crate) fn lock(&self) -> Result<HomeLock, Failure> {
+        let mut lock = self.lock_as(FlockOperation::NonBlockingLockExclusive)?;
+        // What the last owner announced is no longer true.
+        lock.file.set_len(0).map_err(|e| self.denied(&e))?;
+        Ok(lock)
+    }
+
+    /// Makes the home if need be and takes it for this process and others that share it.
+    pub(crate) fn share(&self) -> Result<HomeLock, Failure> {
+        self.lock_as(FlockOperation::NonBlockingLockShared)
+    }
+
+    fn lock_as(&self, operation: FlockOperation) -> Result<HomeLock, Failure> {
         let path = self.root.join("lock");
         let denied = |e: std::io::Error| self.denied(&e);
         self.make()?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(denied)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if flock(&file, operation).is_err() {
             let mut owner = String::new();
             let _ = file.read_to_string(&mut owner);
             let owner = if owner.trim().is_empty() { "another process".to_owned() } else { owner.trim().to_owned() };
@@ -93,8 +105,6 @@ impl Home {
                 self.root.display()
             )));
         }
-        // What the last owner announced is no longer true.
-        file.set_len(0).map_err(denied)?;
         Ok(HomeLock { file })
     }
 

@@ -50,6 +50,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Config { json } => commands::config::run(&loaded, json),
         Command::Up => commands::up::run(runtime, &loaded.settings),
+        Command::Jobs { names } => commands::roles::jobs(runtime, &loaded.settings, &names),
+        Command::Collector => commands::roles::collector(runtime, &loaded.settings),
         Command::Demo(options) => commands::demo::run(runtime, &loaded.settings, &options),
         Command::Import { source: ImportCommand::Waterloo { dir, json } } => {
             commands::import::waterloo(runtime, &loaded.settings, &dir, json)

@@ -92,39 +92,16 @@ impl Services {
         let log = open_log(&home, settings)?;
         let stores = RecommendStores::open(handle, &home)?;
         let jobs = marquee_jobs::all(&stores.online, &stores.title_genres());
-        let env = RuntimeEnv {
-            log: log.clone(),
-            lake: lake.clone(),
-            store: Arc::new(DurableLocalStore::new()),
-            state_root: Path::from_absolute_path(home.state())
-                .map_err(|e| Failure::settings(format!("home {} cannot be used: {e}", home.root().display())))?,
-            clock: clock.clone(),
-            handle: handle.clone(),
-            writer_id: format!("{}-{}", clock.now_ms(), std::process::id()),
-        };
-        let runtime_settings = RuntimeSettings {
-            epoch_interval_ms: i64::from(settings.jobs.epoch_interval_ms),
-            live_interval_ms: i64::from(settings.jobs.live_interval_ms),
-            live_topic: Some(LIVE_TOPIC.to_owned()),
-            write_threads: settings.jobs.write_threads,
-        };
+        let env = runtime_env(handle, &home, &log, &lake, &clock)?;
+        let runtime_settings = runtime_settings(settings);
         let runtime = Runtime::start(&env, &runtime_settings, &jobs)?;
         let progress = runtime.progress();
-        let mut allowed_origins = settings.collector.allowed_origins.clone();
+        let mut collector_settings = collector_settings(settings);
         if let Some((_, dashboards)) = &browser_listener {
             // The viewer's player posts its events from the dashboards' pages.
-            allowed_origins.extend([format!("http://{dashboards}"), format!("http://localhost:{}", dashboards.port())]);
+            let origins = [format!("http://{dashboards}"), format!("http://localhost:{}", dashboards.port())];
+            collector_settings.allowed_origins.extend(origins);
         }
-        let collector_settings = CollectorSettings {
-            topic: PLAYBACK_TOPIC.to_owned(),
-            import_topic: IMPORT_TOPIC.to_owned(),
-            interactions_topic: INTERACTIONS_TOPIC.to_owned(),
-            interactions_import_topic: INTERACTIONS_IMPORT_TOPIC.to_owned(),
-            max_body_bytes: settings.collector.max_body_bytes,
-            allowed_origins,
-            location: settings.collector.location.clone(),
-            ..Default::default()
-        };
         let locator = Locator::open(&collector_settings.location)?;
         let offsets = Arc::new(CommittedOffsets(progress));
         let collector = Collector::new(log.clone(), clock.clone(), offsets, collector_settings).with_locator(locator);
@@ -228,7 +205,49 @@ fn wait_for_features(progress: &RuntimeProgress, log: &dyn PartitionLog) -> Resu
     Ok(())
 }
 
-fn bind(
+/// What jobs of this process stand on.
+pub(crate) fn runtime_env(
+    handle: &tokio::runtime::Handle,
+    home: &Home,
+    log: &Arc<dyn PartitionLog>,
+    lake: &Arc<DeltaLake>,
+    clock: &Arc<dyn Clock>,
+) -> Result<RuntimeEnv, Failure> {
+    Ok(RuntimeEnv {
+        log: log.clone(),
+        lake: lake.clone(),
+        store: Arc::new(DurableLocalStore::new()),
+        state_root: Path::from_absolute_path(home.state())
+            .map_err(|e| Failure::settings(format!("home {} cannot be used: {e}", home.root().display())))?,
+        clock: clock.clone(),
+        handle: handle.clone(),
+        writer_id: format!("{}-{}", clock.now_ms(), std::process::id()),
+    })
+}
+
+pub(crate) fn runtime_settings(settings: &Settings) -> RuntimeSettings {
+    RuntimeSettings {
+        epoch_interval_ms: i64::from(settings.jobs.epoch_interval_ms),
+        live_interval_ms: i64::from(settings.jobs.live_interval_ms),
+        live_topic: Some(LIVE_TOPIC.to_owned()),
+        write_threads: settings.jobs.write_threads,
+    }
+}
+
+pub(crate) fn collector_settings(settings: &Settings) -> CollectorSettings {
+    CollectorSettings {
+        topic: PLAYBACK_TOPIC.to_owned(),
+        import_topic: IMPORT_TOPIC.to_owned(),
+        interactions_topic: INTERACTIONS_TOPIC.to_owned(),
+        interactions_import_topic: INTERACTIONS_IMPORT_TOPIC.to_owned(),
+        max_body_bytes: settings.collector.max_body_bytes,
+        allowed_origins: settings.collector.allowed_origins.clone(),
+        location: settings.collector.location.clone(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn bind(
     handle: &tokio::runtime::Handle,
     what: &str,
     address: SocketAddr,
@@ -243,7 +262,7 @@ fn bind(
     Ok((listener, bound))
 }
 
-fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {
+pub(crate) fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {
     let log: Arc<dyn PartitionLog> = match settings.log.adapter {
         LogAdapter::Embedded => {
             let options = EmbeddedLogOptions { max_waiting_bytes: MAX_WAITING_BYTES, ..Default::default() };

@@ -165,6 +165,12 @@ impl Contexts {
         self.fields.len()
     }
 
+    /// Bytes held, about.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let per_context = size_of::<Fields>() + size_of::<u128>() + size_of::<u64>();
+        self.symbols.size_bytes() + self.fields.len() * per_context + self.known_bytes.len() * 2 * size_of::<u128>()
+    }
+
     pub(crate) fn symbols(&self) -> &Symbols {
         &self.symbols
     }
@@ -197,7 +203,12 @@ impl Contexts {
     /// Drops the contexts that no session refers to, once they are many; whether the numbers have changed. Rows must not
     /// refer to any, and `sessions` must be all there are.
     pub(crate) fn sweep<'a>(&mut self, sessions: impl ExactSizeIterator<Item = &'a mut Session>) -> bool {
-        if self.fields.len() <= MIN_KEPT.max(KEPT_FACTOR * sessions.len()) {
+        let kept = MIN_KEPT.max(KEPT_FACTOR * sessions.len());
+        if self.known_bytes.len() > kept {
+            // One context can be encoded in many ways.
+            self.known_bytes = HashMap::new();
+        }
+        if self.fields.len() <= kept {
             return false;
         }
         let old = std::mem::replace(self, Self { seed: self.seed, ..Self::default() });

@@ -32,6 +32,8 @@ pub(crate) struct PlaybackShard {
     epoch: u64,
     latest_event_ms: Option<i64>,
     contexts: Contexts,
+    /// Their size when the epoch began.
+    kept_contexts_bytes: usize,
     sessions: HashMap<u128, Box<Session>>,
     closed: ClosedIndex,
     timers: Timers,
@@ -51,6 +53,7 @@ impl PlaybackShard {
             epoch: 0,
             latest_event_ms: None,
             contexts: Contexts::default(),
+            kept_contexts_bytes: 0,
             sessions: HashMap::new(),
             closed: ClosedIndex::default(),
             timers: Timers::default(),
@@ -64,6 +67,7 @@ impl PlaybackShard {
         let (snapshot, contexts) = Snapshot::from_bytes(bytes, id)?;
         shard.epoch = snapshot.epoch;
         shard.latest_event_ms = snapshot.latest_event_ms;
+        shard.kept_contexts_bytes = contexts.size_bytes();
         shard.contexts = contexts;
         shard.closed = snapshot.closed;
         shard.cubes.known_values = snapshot.known_values;
@@ -322,6 +326,7 @@ impl PlaybackShard {
         if self.contexts.sweep(self.sessions.values_mut().map(Box::as_mut)) {
             self.cubes.forget_symbols();
         }
+        self.kept_contexts_bytes = self.contexts.size_bytes();
         self.cubes.clear(&self.contexts, self.sessions.values_mut().map(Box::as_mut));
         self.epoch += 1;
     }
@@ -431,7 +436,9 @@ impl ShardState for PlaybackShard {
     }
 
     fn pending_bytes(&self) -> usize {
-        self.bronze.pending_bytes() + self.dead_letters.pending_bytes() + self.cubes.pending_bytes()
+        // A client can make contexts up that are far larger than the rows they come with.
+        let contexts = self.contexts.size_bytes().saturating_sub(self.kept_contexts_bytes);
+        contexts + self.bronze.pending_bytes() + self.dead_letters.pending_bytes() + self.cubes.pending_bytes()
     }
 
     fn live(&mut self, epoch: u64) -> Option<Vec<u8>> {

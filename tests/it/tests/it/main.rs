@@ -5,6 +5,7 @@ mod bad_input_cmcd;
 mod bad_input_rows;
 mod bench_rows;
 mod child;
+mod cluster;
 mod definitions;
 mod demo;
 mod disorder;

@@ -133,6 +133,32 @@ fn cells_are_bounded_and_stay_those_of_their_sessions() {
     }
 }
 
+#[test]
+fn contexts_are_bounded_and_stay_those_of_their_sessions() {
+    let mut shard = shard();
+    let request = || PayloadView::PlayRequested { autoplay: false };
+    take(&mut shard, "long", vec![(0, 0, request())]);
+    // Behind a hole: its context waits in the buffer.
+    take(&mut shard, "waiting", vec![(1, 0, PayloadView::FirstFrame)]);
+    let before = shard.pending_bytes();
+    for epoch in 0..10 {
+        for number in 0..2_000 {
+            let end = PayloadView::SessionEnd { reason: "".into() };
+            take(&mut shard, &format!("{epoch}-{number}"), vec![(0, 1, request()), (1, 2, end)]);
+        }
+        assert!(shard.pending_bytes() > before + 2_000 * 96, "what came is counted before it is swept");
+        shard.move_closed_to_index();
+        shard.start_next_epoch();
+        assert_eq!(shard.pending_bytes(), 0);
+        assert!(shard.contexts.len() <= 10_000, "{} after epoch {epoch}", shard.contexts.len());
+    }
+    for session_id in ["long", "waiting"] {
+        let session = shard.sessions.get_mut(&session_key(session_id, "")).unwrap();
+        let contexts: Vec<u32> = session.contexts_mut().map(|number| *number).collect();
+        assert!(contexts.into_iter().all(|number| shard.contexts.ids(number) == (session_id, "")));
+    }
+}
+
 /// Rule 21: what never came is counted, and the state before the gap lasts through it.
 #[test]
 fn sequence_gaps() {

@@ -1,0 +1,113 @@
+//! `marquee jobs` and `marquee collector`: one role a process, for clusters. They meet in a log that processes share.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use marquee_collector::{Collector, Locator, Progress};
+use marquee_events::{Clock, SystemClock};
+use marquee_jobs::{IMPORT_TOPIC, PLAYBACK_TOPIC, Playback, PlaybackMode};
+use marquee_lake_delta::{DeltaLake, LakeOptions};
+use marquee_log_kafka::{KafkaMembership, MembershipOptions};
+use marquee_stream::{Job, Runtime};
+
+use super::up::until_signal_or;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::services::{bind, collector_settings, open_log, runtime_env, runtime_settings};
+use crate::settings::{LogAdapter, Settings};
+
+/// How often the partitions are looked at, to tell people and the cluster's tools.
+const REPORT: Duration = Duration::from_secs(1);
+
+pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names: &[String]) -> Result<(), Failure> {
+    needs_kafka(settings, "jobs")?;
+    if let Some(name) = names.iter().find(|name| name.as_str() != "playback") {
+        return Err(Failure::settings(format!(
+            "job `{name}` cannot be shared: `playback` can; the features jobs keep their online store in one process (`marquee up`)"
+        )));
+    }
+    let home = Home::new(&settings.home)?;
+    let _lock = home.share()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
+    let lake = Arc::new(runtime.block_on(DeltaLake::open(&home.lake(), clock.clone(), options))?);
+    let log = open_log(&home, settings)?;
+    let env = runtime_env(runtime.handle(), &home, &log, &lake, &clock)?;
+    let topics = vec![PLAYBACK_TOPIC.to_owned(), IMPORT_TOPIC.to_owned()];
+    let group = MembershipOptions::new(format!("{}-jobs", settings.log.kafka.client_id), topics);
+    let membership = Arc::new(KafkaMembership::join(&settings.log.kafka.options()?, &group)?);
+    let instances: [(Arc<dyn Job>, String); 2] = [
+        (Arc::new(Playback::new(PlaybackMode::Live)), PLAYBACK_TOPIC.to_owned()),
+        (Arc::new(Playback::new(PlaybackMode::Import)), IMPORT_TOPIC.to_owned()),
+    ];
+    let jobs = Runtime::start_shared(&env, &runtime_settings(settings), &instances, membership.clone())?;
+    eprintln!("jobs       playback, in group {}", group.group);
+    eprintln!("home       {}", home.root().display());
+    eprintln!("Ctrl-C stops: the open epoch is written first, then others take over.");
+    let progress = jobs.progress();
+    let watch = runtime.spawn({
+        let (progress, membership) = (progress.clone(), membership.clone());
+        async move {
+            let mut told = None;
+            loop {
+                let shards = progress.shards();
+                let partitions: BTreeSet<String> =
+                    shards.iter().map(|s| format!("{}/{}", s.shard.topic, s.shard.partition)).collect();
+                if told.as_ref() != Some(&partitions) {
+                    let names: Vec<&str> = partitions.iter().map(String::as_str).collect();
+                    eprintln!("partitions {}", if names.is_empty() { "none yet".to_owned() } else { names.join(" ") });
+                    told = Some(partitions);
+                }
+                let offsets: Vec<(&str, u32, u64)> =
+                    shards.iter().map(|s| (s.shard.topic.as_str(), s.shard.partition, s.committed_offset())).collect();
+                if let Err(error) = membership.report_progress(&offsets) {
+                    tracing::debug!(%error, "the cluster's tools do not see the progress");
+                }
+                tokio::time::sleep(REPORT).await;
+            }
+        }
+    });
+    runtime.block_on(until_signal_or(|| progress.has_failed()))?;
+    watch.abort();
+    eprintln!("stopping …");
+    jobs.stop()?;
+    Ok(())
+}
+
+/// A process without jobs knows nothing of what is in the lake.
+struct Elsewhere;
+
+impl Progress for Elsewhere {
+    fn committed(&self, _: &str) -> Option<Vec<u64>> {
+        None
+    }
+}
+
+pub(crate) fn collector(runtime: &tokio::runtime::Runtime, settings: &Settings) -> Result<(), Failure> {
+    needs_kafka(settings, "collector")?;
+    let home = Home::new(&settings.home)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let (listener, address) = bind(runtime.handle(), "collector", settings.collector.listen)?;
+    let log = open_log(&home, settings)?;
+    let collector_settings = collector_settings(settings);
+    let locator = Locator::open(&collector_settings.location)?;
+    let collector = Collector::new(log, clock, Arc::new(Elsewhere), collector_settings).with_locator(locator);
+    eprintln!("collector  http://{address}   (POST /v1/events, /v1/interactions, /v1/cmcd)");
+    let shutdown = async {
+        if let Err(error) = until_signal_or(|| false).await {
+            tracing::warn!(%error, "signals cannot be heard: stopping");
+        }
+    };
+    Ok(runtime.block_on(Arc::new(collector).serve(listener, shutdown))?)
+}
+
+fn needs_kafka(settings: &Settings, role: &str) -> Result<(), Failure> {
+    match settings.log.adapter {
+        LogAdapter::Kafka => Ok(()),
+        LogAdapter::Embedded => Err(Failure::settings(format!(
+            "`marquee {role}` works on a log that processes share: set log.adapter = \"kafka\" and log.kafka.bootstrap_servers; \
+             `marquee up` runs every service in one process on the embedded log"
+        ))),
+    }
+}
