@@ -157,7 +157,7 @@ impl PartitionLog for FileLog {
         let waiting = &mut state.waiting[partition as usize];
         debug_assert!(waiting.front().is_none_or(|record| record.offset == from));
         let mut bytes = 0;
-        let within = |record: &Record| {
+        let mut within = |record: &Record| {
             bytes += record.payload.len();
             bytes <= max_bytes
         };
