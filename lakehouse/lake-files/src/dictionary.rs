@@ -18,6 +18,9 @@ use crate::validity::{Validity, Words};
 /// Largest dictionary (bytes): each reader of any page of the column reads all of it.
 const LARGEST_DICTIONARY: usize = 4 << 20;
 
+/// A smaller dictionary (bytes) is made whether or not it is a gain.
+const SMALL_DICTIONARY: usize = 1 << 16;
+
 /// So many equal keys are compared at once.
 const KEYS_A_STEP: usize = 16;
 
@@ -104,7 +107,7 @@ impl<'a, V: Fn(usize) -> &'a str> Keys<'a, V> {
             let text_bytes = Some(text_bytes as i64);
             data_pages.push(DataPage { end: bytes.len(), rows: rows.len(), nulls, bounds, text_bytes });
             let size = used.plain.len();
-            if size > LARGEST_DICTIONARY || (size > 1 << 16 && size * 2 > column_texts + 4 * column_values) {
+            if size > LARGEST_DICTIONARY || (size > SMALL_DICTIONARY && size * 2 > column_texts + 4 * column_values) {
                 return Ok(None);
             }
         }
@@ -136,8 +139,11 @@ impl<'a> Used<'a> {
             Entry::Vacant(new) => {
                 new.insert(next);
                 self.texts.push(text);
-                self.plain.extend_from_slice(&(text.len() as u32).to_le_bytes());
-                self.plain.extend_from_slice(text.as_bytes());
+                // Beyond, the dictionary is given up at the end of the page.
+                if self.plain.len() <= LARGEST_DICTIONARY {
+                    self.plain.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                    self.plain.extend_from_slice(text.as_bytes());
+                }
                 next
             }
         }

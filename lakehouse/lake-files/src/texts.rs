@@ -16,6 +16,9 @@ use crate::validity::{Validity, Words};
 /// So many texts tell whether they repeat.
 const SAMPLE: usize = 2_048;
 
+/// Rows of the sample that lie together: texts repeat in the next row, or all over the column.
+const STRETCH: usize = 32;
+
 /// A page of plain texts ends with the row that makes it so long (bytes).
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -31,13 +34,15 @@ impl<'a, V: Fn(usize) -> &'a str> Texts<'a, V> {
         self.nulls.is_none_or(|nulls| nulls.is_valid(row))
     }
 
-    /// Whether a dictionary could be a gain: most texts are there twice. From a sample of rows all over the column; as
-    /// many distinct texts as there are birthdays when so many of the sample meet.
+    /// Whether a dictionary could be a gain: most texts are there twice. From a sample of stretches all over the column;
+    /// as many distinct texts as there are birthdays when so many of the sample meet.
     pub(crate) fn repeat(&self) -> bool {
         let step = self.rows.div_ceil(SAMPLE).max(1);
+        let stretches = (0..self.rows).step_by(STRETCH * step);
+        let sample = stretches.flat_map(|start| start..self.rows.min(start + STRETCH));
         let mut seen = HashSet::with_capacity(SAMPLE);
         let mut looked_at = 0_usize;
-        for row in (0..self.rows).step_by(step).filter(|row| self.has_value(*row)) {
+        for row in sample.filter(|row| self.has_value(*row)) {
             looked_at += 1;
             seen.insert((self.text)(row));
         }
