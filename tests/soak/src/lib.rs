@@ -11,27 +11,27 @@
 //!
 //! | broken | noticed within |
 //! |---|---|
-//! | the lake takes an epoch without looking at `prev` | 3 seeds |
-//! | a create that fails counts as won, nothing is read back | 40 |
-//! | whoever finds a manifest takes it for its own | 66 |
-//! | a manifest replaces what is there | 66 |
-//! | recovery does not roll forward | 10 |
-//! | the state of the newest epoch, an offset before it · after it | 3 · 6 |
-//! | the watermark is restored ahead of the offsets · not at all | 2 · 2 |
-//! | an epoch is marked done (published) before its tables have it | 18 |
-//! | an epoch that was lost goes on as if it were won | 66 |
-//! | a fenced shard keeps its state | 66 (stuck) |
-//! | the next epoch is frozen before the last one is decided | 3 |
+//! | the lake takes an epoch without looking at `prev` | 4 seeds |
+//! | a create that fails counts as won, nothing is read back | 26 |
+//! | whoever finds a manifest takes it for its own | 42 |
+//! | a manifest replaces what is there | 40 |
+//! | recovery does not roll forward | 7 |
+//! | the state of the newest epoch, an offset before it · after it | 3 · 4 |
+//! | the watermark is restored ahead of the offsets · not at all | 4 · 3 |
+//! | an epoch is marked done (published) before its tables have it | 7 |
+//! | an epoch that was lost goes on as if it were won | 39 |
+//! | a fenced shard keeps its state | 40 |
+//! | a shard that comes back takes its former life's manifest for its own | 52 |
+//! | the next epoch is frozen before the last one is decided | 2 |
 //! | `prev` is not carried past an epoch without rows | 2 |
-//! | the committer takes an error for success · leaves out a table | 23 · 1 |
-//! | index segments are not written | 62 |
-//! | a shard that was taken away goes on | 5 (stuck) |
-//! | partitions are given back before their shards are gone | 19 (live deltas) |
-//! | final live deltas are not told · a stop leaves out what was read last | 3 · 1 |
+//! | the committer takes an error for success · leaves out a table | 9 · 2 |
+//! | a shard that was taken away goes on | 3 (stuck) |
+//! | final live deltas are not told · a stop leaves out what was read last | 4 · 3 |
 //!
-//! Three need a rarer coincidence than some hundred seeds have, and have tests of their own in `tests/shared.rs`: progress
-//! that goes back, a shard that takes its former life's manifest for its own, a recovery whose snapshot is removed. That
-//! a manifest of one's own is taken for lost after `AlreadyExists` is no error: it is loaded and rolled forward.
+//! Not noticed in 550 seeds: progress that goes back and a recovery whose snapshot is removed, which have tests of their
+//! own in `tests/shared.rs`, and index segments that are not written: few events come hours late. No errors, since the
+//! manifest decides and anybody may roll forward: a manifest of one's own that is taken for lost, and partitions that
+//! are given back before their shards are gone.
 //!
 //! A failure prints its seed: `MARQUEE_SOAK_SEED=… cargo test -p marquee-soak --test soak -- --nocapture` repeats it.
 
