@@ -76,11 +76,10 @@ pub fn arrivals(dice: &mut SmallRng) -> Vec<Arrival> {
                 event.event_time_ms += clock_error_ms;
             }
             let at_ms = last_ms + late_ms;
-            // What a player kept back for an hour or a day. Only of clocks that need no correction: the shift of a session
+            // What a player kept back for an hour or a day. Only of clocks that nobody corrects: the shift of a session
             // that has left memory is forgotten at an epoch's end, so it is no function of the log (ARCHITECTURE.md,
             // Limits).
-            let is_corrected = tells_its_clock && clock_error_ms.abs() > 500;
-            if !is_corrected && dice.random_bool(0.01) {
+            if !tells_its_clock && dice.random_bool(0.01) {
                 let waited_ms = dice.random_range(0..30 * 3_600_000);
                 piece.events.iter_mut().for_each(|event| event.event_time_ms -= waited_ms);
             }
