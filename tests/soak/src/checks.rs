@@ -110,8 +110,9 @@ impl Outcome {
 
     /// Panics where it is not the expected one.
     pub fn check(&self, expected: &Self) {
-        let one_sided = self.bronze.symmetric_difference(&expected.bronze).next();
-        assert_eq!(one_sided, None, "a row of bronze is on one side only");
+        let (only_here, only_there) =
+            (self.bronze.difference(&expected.bronze).next(), expected.bronze.difference(&self.bronze).next());
+        assert_eq!(only_here, only_there, "a row of bronze that is on one side only");
         check_same("session", &self.sessions, &expected.sessions);
         check_same("minute", &self.minutes, &expected.minutes);
     }

@@ -76,10 +76,15 @@ pub fn arrivals(dice: &mut SmallRng) -> Vec<Arrival> {
                 event.event_time_ms += clock_error_ms;
             }
             let at_ms = last_ms + late_ms;
-            // What a player kept back for an hour or a day is sent with the clock of then.
-            let waited_ms = if dice.random_bool(0.01) { dice.random_range(0..30 * 3_600_000) } else { 0 };
+            // What a player kept back for an hour or a day. Only of clocks that nobody corrects: the shift of a session
+            // that has left memory is forgotten at an epoch's end, so it is no function of the log (ARCHITECTURE.md,
+            // Limits).
+            if !tells_its_clock && dice.random_bool(0.01) {
+                let waited_ms = dice.random_range(0..30 * 3_600_000);
+                piece.events.iter_mut().for_each(|event| event.event_time_ms -= waited_ms);
+            }
             if tells_its_clock {
-                piece.sent_at_ms = at_ms + clock_error_ms + waited_ms;
+                piece.sent_at_ms = at_ms + clock_error_ms;
             }
             let copies = if dice.random_bool(0.2) { 2 } else { 1 };
             for copy in 0..copies {

@@ -7,6 +7,32 @@
 //! the store and the lake get lost, land late or lose their replies (`faults.rs`). In the end everything is healed and
 //! drained, and what must hold is checked (`checks.rs`), against a run over the same log in which nothing happened.
 //!
+//! That the checks can fail was tried by breaking the protocol on purpose; seeds from 0 on until one failed:
+//!
+//! | broken | noticed within |
+//! |---|---|
+//! | the lake takes an epoch without looking at `prev` | 4 seeds |
+//! | a create that fails counts as won, nothing is read back | 26 |
+//! | whoever finds a manifest takes it for its own | 42 |
+//! | a manifest replaces what is there | 40 |
+//! | recovery does not roll forward | 7 |
+//! | the state of the newest epoch, an offset before it · after it | 3 · 4 |
+//! | the watermark is restored ahead of the offsets · not at all | 4 · 3 |
+//! | an epoch is marked done (published) before its tables have it | 7 |
+//! | an epoch that was lost goes on as if it were won | 39 |
+//! | a fenced shard keeps its state | 40 |
+//! | a shard that comes back takes its former life's manifest for its own | 52 |
+//! | the next epoch is frozen before the last one is decided | 2 |
+//! | `prev` is not carried past an epoch without rows | 2 |
+//! | the committer takes an error for success · leaves out a table | 9 · 2 |
+//! | a shard that was taken away goes on | 3 (stuck) |
+//! | final live deltas are not told · a stop leaves out what was read last | 4 · 3 |
+//!
+//! Not noticed in 550 seeds: progress that goes back and a recovery whose snapshot is removed, which have tests of their
+//! own in `tests/shared.rs`, and index segments that are not written: few events come hours late. No errors, since the
+//! manifest decides and anybody may roll forward: a manifest of one's own that is taken for lost, and partitions that
+//! are given back before their shards are gone.
+//!
 //! A failure prints its seed: `MARQUEE_SOAK_SEED=… cargo test -p marquee-soak --test soak -- --nocapture` repeats it.
 
 mod checks;

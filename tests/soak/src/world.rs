@@ -79,10 +79,9 @@ impl Plan {
     /// Whether the live topic must hold the last word on every epoch. It does not when two shards are at work on one
     /// partition at the same time, nor when a shard goes while the topic is full (ARCHITECTURE.md, Limits).
     fn keeps_live_exact(&self) -> bool {
-        let moves = self.processes > 1 && self.rebalances;
-        // A slow shard is abandoned by its process while its last epoch is being written.
-        let overlaps = self.late_writes || (self.processes > 1 && self.zombies) || (moves && self.slow_parts);
-        let shards_go = self.crashes || self.faults || moves;
+        // A shard whose hand-over takes too long is abandoned while its last epoch may still be decided.
+        let overlaps = self.late_writes || (self.processes > 1 && (self.zombies || self.rebalances));
+        let shards_go = self.crashes || self.faults;
         !(overlaps || self.log_full && shards_go)
     }
 }
