@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Apache Kafka for tests: fetches what tests/servers/kafka/pom.xml names, once for each version of that file, and prints
+# Apache Kafka for tests: fetches what tests/test-servers/kafka/pom.xml names, once for each version of that file, and prints
 # the folder with it. Needs Java and Maven (scripts/system-packages.sh test). crate marquee-test-servers knows the folder.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../tests/servers/kafka"
+cd "$(dirname "${BASH_SOURCE[0]}")/../tests/test-servers/kafka"
 
 read -r hash _ < <(sha256sum pom.xml)
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/marquee/kafka-${hash:0:16}

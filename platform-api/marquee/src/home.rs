@@ -79,7 +79,7 @@ impl Home {
 
     /// Makes the home if need be and takes it for this process.
     pub(crate) fn lock(&self) -> Result<HomeLock, Failure> {
-        let mut lock = self.lock_as(FlockOperation::NonBlockingLockExclusive)?;
+        let lock = self.lock_as(FlockOperation::NonBlockingLockExclusive)?;
         // What the last owner announced is no longer true.
         lock.file.set_len(0).map_err(|e| self.denied(&e))?;
         Ok(lock)

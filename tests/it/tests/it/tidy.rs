@@ -72,7 +72,7 @@ fn crates_are_named_after_their_folders() {
 
 #[test]
 fn heavy_dependencies_have_one_home() {
-    let homes: [(&str, &[&str]); 10] = [
+    let homes: [(&str, &[&str]); 11] = [
         ("deltalake", &["lakehouse/lake-delta"]),
         ("datafusion", &["lakehouse/lake-delta"]),
         ("zstd", &["lakehouse/lake-files"]),
