@@ -80,16 +80,13 @@ impl<'a> Scanner<'a> {
     }
 
     fn small(&mut self) -> Option<u64> {
-        self.unsigned().filter(|value| *value <= u64::from(u32::MAX))
+        self.unsigned().filter(|value| u32::try_from(*value).is_ok())
     }
 
     fn signed(&mut self) -> Option<i64> {
         let is_negative = self.take(b'-');
         let value = i64::try_from(self.unsigned()?).ok()?;
-        match is_negative {
-            true => (value != 0).then_some(-value),
-            false => Some(value),
-        }
+        if is_negative { (value != 0).then_some(-value) } else { Some(value) }
     }
 
     fn flag(&mut self) -> Option<u64> {
@@ -169,6 +166,7 @@ impl<'a> Scanner<'a> {
         Some(event)
     }
 
+    #[expect(clippy::match_same_arms, reason = "a line a field, in the order of the places")]
     fn payload(&mut self, kind: PayloadKind) -> Option<FlatPayload<'a>> {
         use PayloadKind::{
             AdStart, Error, Heartbeat, PlayRequested, PlaybackRate, PlayerState as State, Rendition, SessionEnd,

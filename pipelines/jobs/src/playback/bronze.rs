@@ -469,7 +469,9 @@ fn context_column(
     if seen.is_empty() {
         return no_text(rows);
     }
-    seen.iter().for_each(|symbol| scratch[*symbol as usize] = UNSEEN);
+    for symbol in &seen {
+        scratch[*symbol as usize] = UNSEEN;
+    }
     let values = StringArray::from_iter_values(seen.iter().map(|symbol| contexts.symbols().text(*symbol)));
     let keys = ScalarBuffer::new(keys.finish(), 0, rows);
     dictionary(Int32Array::new(keys, known.finish()), values)

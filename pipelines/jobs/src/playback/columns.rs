@@ -187,7 +187,9 @@ mod tests {
     fn columns_hold_what_was_put_in() {
         let some = |text: &str| Some(text.to_owned());
         let mut column = TextColumn::default();
-        [Some("a"), Some("a"), None, Some("b"), Some("a")].into_iter().for_each(|text| column.push(text));
+        for text in [Some("a"), Some("a"), None, Some("b"), Some("a")] {
+            column.push(text);
+        }
         assert_eq!(texts(&column.finish()), [some("a"), some("a"), None, some("b"), some("a")]);
         assert_eq!(texts(&TextColumn::default().finish()), []);
         let numbered = numbered_texts([2, 2, -1, 0, 2].into_iter(), |number| format!("n{number}"));

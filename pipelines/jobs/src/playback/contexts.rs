@@ -133,19 +133,19 @@ impl Contexts {
         if let Some(number) = self.known_bytes.get(&hash) {
             return Some(*number);
         }
-        let number = self.number(split.decode_context()?.fields().map(AsRef::as_ref));
+        let number = self.number(&split.decode_context()?.fields().map(AsRef::as_ref));
         self.known_bytes.insert(hash, number);
         Some(number)
     }
 
     /// The number of a decoded context.
     pub(crate) fn of_view(&mut self, view: &ContextView<'_>) -> u32 {
-        self.number(view.fields().map(AsRef::as_ref))
+        self.number(&view.fields().map(AsRef::as_ref))
     }
 
     /// The number of the context with these texts.
-    pub(crate) fn number(&mut self, texts: [&str; CONTEXT_FIELDS.len()]) -> u32 {
-        let fields = texts.map(|text| self.symbols.number(text));
+    pub(crate) fn number(&mut self, texts: &[&str; CONTEXT_FIELDS.len()]) -> u32 {
+        let fields = texts.each_ref().map(|text| self.symbols.number(text));
         self.number_of_fields(fields)
     }
 
@@ -214,7 +214,7 @@ impl Contexts {
         let old = std::mem::replace(self, Self { seed: self.seed, ..Self::default() });
         for session in sessions {
             for number in session.contexts_mut() {
-                *number = self.number(old.fields[*number as usize].map(|symbol| old.symbols.text(symbol)));
+                *number = self.number(&old.fields[*number as usize].map(|symbol| old.symbols.text(symbol)));
             }
         }
         true

@@ -122,17 +122,16 @@ impl Cubes {
             let mut symbols = [0; MAX_DIMENSIONS];
             symbols.iter_mut().zip(indexes).for_each(|(symbol, index)| *symbol = fields[*index]);
             let key = (started_at_ms.div_euclid(DAY_MS), cube, symbols);
-            *id = match self.known_cells.get(&key) {
-                Some(id) => *id,
-                None => {
-                    let place = |(name, index): (&&str, &usize)| {
-                        self.known_values.place(started_at_ms, name, contexts.text(context, *index)).to_owned()
-                    };
-                    let values = cube.dimensions().iter().zip(indexes).map(place).collect();
-                    let id = self.id(CellDimensions { cube, values });
-                    self.known_cells.insert(key, id);
-                    id
-                }
+            *id = if let Some(id) = self.known_cells.get(&key) {
+                *id
+            } else {
+                let place = |(name, index): (&&str, &usize)| {
+                    self.known_values.place(started_at_ms, name, contexts.text(context, *index)).to_owned()
+                };
+                let values = cube.dimensions().iter().zip(indexes).map(place).collect();
+                let id = self.id(CellDimensions { cube, values });
+                self.known_cells.insert(key, id);
+                id
             };
         }
         Cells { ids, ..Cells::default() }
@@ -260,7 +259,7 @@ impl Cubes {
 
     /// In one pass over the rows: a pass for each column would fetch every row from memory so many times.
     fn measure_columns(&self, deltas: &[Delta]) -> impl Iterator<Item = ArrayRef> {
-        let mut columns = vec![Vec::with_capacity(deltas.len()); Measure::COUNT];
+        let mut columns = [(); Measure::COUNT].map(|()| Vec::with_capacity(deltas.len()));
         for delta in deltas {
             for (column, value) in columns.iter_mut().zip(self.slot_values(delta.slot)) {
                 column.push(*value);

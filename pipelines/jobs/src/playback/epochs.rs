@@ -33,7 +33,9 @@ impl Epochs {
     pub(crate) fn prepend(&mut self, earlier: Epochs) {
         let later = std::mem::replace(self, earlier);
         let known: Vec<u64> = later.iter().filter(|epoch| !self.contains(*epoch)).collect();
-        known.into_iter().for_each(|epoch| self.push(epoch));
+        for epoch in known {
+            self.push(epoch);
+        }
     }
 }
 
@@ -44,11 +46,15 @@ mod tests {
     #[test]
     fn neighbours_share_a_range() {
         let mut epochs = Epochs::default();
-        [3, 3, 4, 7, 8, 8].into_iter().for_each(|epoch| epochs.push(epoch));
+        for epoch in [3, 3, 4, 7, 8, 8] {
+            epochs.push(epoch);
+        }
         assert_eq!((&epochs.0[..], epochs.first()), (&[(3, 4), (7, 8)][..], Some(3)));
         assert!(epochs.contains(4) && !epochs.contains(5));
         let mut later = Epochs::default();
-        [8, 9, 11].into_iter().for_each(|epoch| later.push(epoch));
+        for epoch in [8, 9, 11] {
+            later.push(epoch);
+        }
         later.prepend(epochs);
         assert_eq!(later.iter().collect::<Vec<_>>(), [3, 4, 7, 8, 9, 11]);
     }

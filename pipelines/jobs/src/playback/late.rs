@@ -25,7 +25,9 @@ pub(crate) struct LateEvent {
 pub(crate) fn late_rows(late: &[LateEvent], contexts: &Contexts, topic: &str, partition: u32) -> RecordBatch {
     let context = |index: usize| -> ArrayRef {
         let mut column = TextColumn::default();
-        late.iter().for_each(|event| column.push(Some(contexts.text(event.context, index))));
+        for event in late {
+            column.push(Some(contexts.text(event.context, index)));
+        }
         column.finish()
     };
     let columns: Vec<ArrayRef> = vec![

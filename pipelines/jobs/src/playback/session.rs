@@ -28,7 +28,7 @@ pub(crate) struct Context(pub(crate) Vec<String>);
 impl Context {
     /// Its number among the shard's.
     pub(crate) fn number(&self, contexts: &mut Contexts) -> u32 {
-        contexts.number(std::array::from_fn(|index| self.0.get(index).map_or("", String::as_str)))
+        contexts.number(&std::array::from_fn(|index| self.0.get(index).map_or("", String::as_str)))
     }
 }
 

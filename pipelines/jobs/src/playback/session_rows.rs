@@ -46,7 +46,9 @@ fn session_column(name: &str, sessions: &[&Session], contexts: &Contexts) -> Arr
     };
     let text = |value: &dyn for<'a> Fn(&'a Session) -> Option<&'a str>| -> ArrayRef {
         let mut column = TextColumn::default();
-        sessions.iter().for_each(|session| column.push(value(session)));
+        for session in sessions {
+            column.push(value(session));
+        }
         column.finish()
     };
     let context = |index: usize, is_required: bool| -> ArrayRef {
