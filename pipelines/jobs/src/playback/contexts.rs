@@ -56,9 +56,9 @@ impl Symbols {
         self.ends.len()
     }
 
-    /// Bytes held, about.
+    /// Bytes held, about; none by the empty text.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.bytes.len() + 16 * self.ends.len()
+        self.bytes.len() + 16 * (self.ends.len() - 1)
     }
 
     /// Every text in the order of their numbers.
