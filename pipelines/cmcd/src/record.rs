@@ -28,7 +28,8 @@ impl RecordContext {
     /// Reads the query string of a request, without its question mark.
     ///
     /// # Errors
-    /// When a parameter is no field of the context, is there twice or is longer than [`MAX_ID_BYTES`].
+    /// When a parameter is no field of the context, is there twice, is longer than [`MAX_ID_BYTES`] or has a
+    /// NUL.
     pub fn from_query(query: &str) -> Result<Self, QueryError> {
         let mut context = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -40,6 +41,9 @@ impl RecordContext {
             };
             if value.len() > MAX_ID_BYTES {
                 return refuse(format!("has {} bytes, at most {MAX_ID_BYTES} are accepted", value.len()));
+            }
+            if value.contains('\0') {
+                return refuse("has a NUL, where many readers end a text".to_owned());
             }
             if context.fields.iter().any(|(known, _)| *known == index) {
                 return refuse("is there twice".to_owned());

@@ -143,6 +143,7 @@ fn queries_that_are_no_context() {
     refused("session_id=x", "session_id", "no field");
     refused("player_instance=x", "player_instance", "no field");
     refused("player=a&player=b", "player", "twice");
+    refused("player=a%00b", "player", "NUL");
     refused(&format!("player={}", "x".repeat(257)), "player", "at most 256");
     let mut context = RecordContext::from_query("country=DE&player=").expect("is good");
     context.set("country", "FR");
