@@ -67,7 +67,7 @@ with_node() {
 
 check_fuzz() {
   if c++ --version >/dev/null 2>&1 || in_ci; then
-    stage "${titles[fuzz]}" scripts/fuzz.sh
+    stage "${titles[fuzz]}" env FUZZ_SEED=1 scripts/fuzz.sh
   else
     leave_out "${titles[fuzz]}" "libFuzzer needs a C++ compiler (c++), which is not there"
   fi
