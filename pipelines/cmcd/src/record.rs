@@ -1,7 +1,7 @@
 //! A record of the log with CMCD lines: the context that the integrator gave, as a query string on the first line, then
 //! the lines of one session as they were sent, each behind a line feed.
 
-use marquee_events::{BatchView, CONTEXT_FIELDS, ContextView, DecodeError, MAX_ID_BYTES};
+use marquee_events::{BatchView, CONTEXT_FIELDS, ContextView, DecodeError, context_text_problem};
 
 use crate::problem::quoted;
 use crate::{Arrival, Problem, Report};
@@ -28,8 +28,8 @@ impl RecordContext {
     /// Reads the query string of a request, without its question mark.
     ///
     /// # Errors
-    /// When a parameter is no field of the context, is there twice, is longer than [`MAX_ID_BYTES`] or has a
-    /// NUL.
+    /// When a parameter is no field of the context, is there twice or is a text that no context may
+    /// have ([`context_text_problem`]).
     pub fn from_query(query: &str) -> Result<Self, QueryError> {
         let mut context = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -39,11 +39,8 @@ impl RecordContext {
             else {
                 return refuse("is no field of the context that an integrator can give".to_owned());
             };
-            if value.len() > MAX_ID_BYTES {
-                return refuse(format!("has {} bytes, at most {MAX_ID_BYTES} are accepted", value.len()));
-            }
-            if value.contains('\0') {
-                return refuse("has a NUL, where many readers end a text".to_owned());
+            if let Some(problem) = context_text_problem(&value) {
+                return refuse(problem);
             }
             if context.fields.iter().any(|(known, _)| *known == index) {
                 return refuse("is there twice".to_owned());

@@ -83,8 +83,8 @@ impl DecodeError {
 ///
 /// # Errors
 /// When the bytes are not a batch in this format, when `context.session_id` is missing, when an identifier is longer
-/// than [`MAX_ID_BYTES`] or has a NUL, or there are no events or more than [`MAX_EVENTS_PER_BATCH`]; the error names the field. A CMCD
-/// record is no batch: `marquee_cmcd::decode_record` reads it.
+/// than [`MAX_ID_BYTES`] or has a NUL, or there are no events or more than [`MAX_EVENTS_PER_BATCH`]; the error names the
+/// field. A CMCD record is no batch: `marquee_cmcd::decode_record` reads it.
 pub fn decode(content_type: ContentType, bytes: &[u8]) -> Result<BatchView<'_>, DecodeError> {
     let batch = match content_type {
         ContentType::Json => json::decode(bytes)?,
@@ -108,15 +108,22 @@ pub(crate) fn check_context(context: &ContextView<'_>) -> Result<(), DecodeError
         return Err(DecodeError::new("context.session_id", "is missing"));
     }
     for (name, value) in crate::CONTEXT_FIELDS.iter().zip(context.fields()) {
-        if value.len() > MAX_ID_BYTES {
-            let problem = format!("has {} bytes, at most {MAX_ID_BYTES} are accepted", value.len());
+        if let Some(problem) = context_text_problem(value) {
             return Err(DecodeError::new(format!("context.{name}"), problem));
-        }
-        if value.contains('\0') {
-            return Err(DecodeError::new(format!("context.{name}"), "has a NUL, where many readers end a text"));
         }
     }
     Ok(())
+}
+
+/// What is wrong with a text of a context, however it came.
+pub fn context_text_problem(text: &str) -> Option<String> {
+    match () {
+        () if text.len() > MAX_ID_BYTES => {
+            Some(format!("has {} bytes, at most {MAX_ID_BYTES} are accepted", text.len()))
+        }
+        () if text.contains('\0') => Some("has a NUL, where many readers end a text".to_owned()),
+        () => None,
+    }
 }
 
 /// Of a format that holds no batches of this kind.

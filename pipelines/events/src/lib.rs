@@ -17,7 +17,7 @@ mod split;
 mod view;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use decode::{ContentType, DecodeError, decode};
+pub use decode::{ContentType, DecodeError, context_text_problem, decode};
 pub use error_kind::ErrorKind;
 pub use flat_payload::FlatPayload;
 pub use interactions::{InteractionBatch, decode_interactions, interactions_to_json};

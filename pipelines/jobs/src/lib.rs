@@ -33,11 +33,17 @@ pub const INTERACTIONS_IMPORT_TOPIC: &str = "interactions-import";
 /// Every job with the topic it reads. The features jobs write to `online` and ask `genres`.
 pub fn all(online: &Arc<dyn OnlineStore>, genres: &Arc<dyn TitleGenres>) -> Vec<(Arc<dyn Job>, String)> {
     let features = |mode| Arc::new(Features::new(mode, online.clone(), genres.clone()));
+    let mut jobs = shareable();
+    jobs.push((features(FeaturesMode::Live), INTERACTIONS_TOPIC.to_owned()));
+    jobs.push((features(FeaturesMode::Import), INTERACTIONS_IMPORT_TOPIC.to_owned()));
+    jobs
+}
+
+/// Those of them that several processes can share: they keep nothing but what is in their manifests.
+pub fn shareable() -> Vec<(Arc<dyn Job>, String)> {
     vec![
         (Arc::new(Playback::new(PlaybackMode::Live)), PLAYBACK_TOPIC.to_owned()),
         (Arc::new(Playback::new(PlaybackMode::Import)), IMPORT_TOPIC.to_owned()),
-        (features(FeaturesMode::Live), INTERACTIONS_TOPIC.to_owned()),
-        (features(FeaturesMode::Import), INTERACTIONS_IMPORT_TOPIC.to_owned()),
     ]
 }
 

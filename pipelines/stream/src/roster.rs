@@ -9,7 +9,8 @@ use std::sync::mpsc::SyncSender;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use crate::committer::{CommitContext, Decided};
+use crate::committer::{CommitContext, Committer, Decided};
+use crate::drive::Drive;
 use crate::progress::ShardProgress;
 use crate::shard::{Shard, Spawn};
 use crate::{Clock, Job, Membership, RuntimeEnv, RuntimeProgress, RuntimeSettings, ShardId, ShardStore, StreamError};
@@ -39,6 +40,36 @@ pub(crate) struct ShardParts {
     pub(crate) progress: Arc<RuntimeProgress>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) writer_id: String,
+}
+
+impl ShardParts {
+    /// The parts, and the committer of what their shards decide.
+    pub(crate) fn new(
+        env: &RuntimeEnv,
+        settings: &RuntimeSettings,
+        instances: &[(Arc<dyn Job>, String)],
+        partitions: BTreeMap<String, u32>,
+        drive: Drive,
+        spawn: Spawn,
+    ) -> (Self, Committer) {
+        let commit = CommitContext { lake: env.lake.clone(), log: env.log.clone(), handle: env.handle.clone(), drive };
+        let progress = Arc::new(RuntimeProgress::new(partitions));
+        let (sender, committer) = Committer::new(commit.clone(), progress.clone());
+        let parts = Self {
+            instances: instances.to_vec(),
+            store: env.store.clone(),
+            state_root: env.state_root.clone(),
+            commit,
+            committer: sender,
+            spawn,
+            clock: env.clock.clone(),
+            settings: settings.clone(),
+            progress,
+            stop: Arc::default(),
+            writer_id: env.writer_id.clone(),
+        };
+        (parts, committer)
+    }
 }
 
 /// The topics of these jobs and their partitions.

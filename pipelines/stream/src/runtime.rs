@@ -12,7 +12,6 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::runtime::Handle;
 
-use crate::committer::{CommitContext, Committer};
 use crate::drive::Drive;
 use crate::roster::{Roster, Running, ShardParts, partitions_of};
 use crate::shard::{Shard, ShardTask, Spawn};
@@ -120,30 +119,15 @@ impl Runtime {
         membership: Arc<dyn Membership>,
         is_shared: bool,
     ) -> Result<Self, StreamError> {
-        let drive = Drive::ToTheEnd;
-        let commit = CommitContext { lake: env.lake.clone(), log: env.log.clone(), handle: env.handle.clone(), drive };
-        let progress = Arc::new(RuntimeProgress::new(partitions_of(env, instances)?));
-        let (sender, committer) = Committer::new(commit.clone(), progress.clone());
-        let committer = spawn_thread("committer", move || committer.run_guarded())?;
         let (pool, handle) = (WritePool::start(settings.write_threads)?, env.handle.clone());
         let spawn: Spawn = Arc::new(move |write| {
             let handle = handle.clone();
             pool.run(move || handle.block_on(write))
         });
-        let stop = Arc::new(AtomicBool::new(false));
-        let parts = ShardParts {
-            instances: instances.to_vec(),
-            store: env.store.clone(),
-            state_root: env.state_root.clone(),
-            commit,
-            committer: sender,
-            spawn,
-            clock: env.clock.clone(),
-            settings: settings.clone(),
-            progress: progress.clone(),
-            stop: stop.clone(),
-            writer_id: env.writer_id.clone(),
-        };
+        let partitions = partitions_of(env, instances)?;
+        let (parts, committer) = ShardParts::new(env, settings, instances, partitions, Drive::ToTheEnd, spawn);
+        let (progress, stop) = (parts.progress.clone(), parts.stop.clone());
+        let committer = spawn_thread("committer", move || committer.run_guarded())?;
         let mut roster = Roster::new(parts, membership.clone());
         let mut runtime = Self { stop: stop.clone(), shards: None, committer: Some(committer), progress };
         let followed = roster.follow(start_thread);

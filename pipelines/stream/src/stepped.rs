@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::committer::{CommitContext, Committer};
+use crate::committer::Committer;
 use crate::drive::{Drive, Work};
 use crate::roster::{Roster, Running, ShardParts, partitions_of};
 use crate::runtime::Everything;
@@ -55,32 +55,16 @@ impl SteppedRuntime {
         instances: &[(Arc<dyn Job>, String)],
         membership: Option<Arc<dyn Membership>>,
     ) -> Result<Self, StreamError> {
-        let drive = Drive::StepByStep;
         let partitions = partitions_of(env, instances)?;
         let membership = membership.unwrap_or_else(|| Arc::new(Everything::of(&partitions)));
-        let commit = CommitContext { lake: env.lake.clone(), log: env.log.clone(), handle: env.handle.clone(), drive };
-        let progress = Arc::new(RuntimeProgress::new(partitions));
-        let (sender, committer) = Committer::new(commit.clone(), progress.clone());
         let writes: Arc<Mutex<Vec<Work<()>>>> = Arc::default();
         let queue = writes.clone();
         let spawn: Spawn = Arc::new(move |write| {
             queue.lock().unwrap_or_else(PoisonError::into_inner).push(write);
             Ok(())
         });
-        let stop = Arc::new(AtomicBool::new(false));
-        let parts = ShardParts {
-            instances: instances.to_vec(),
-            store: env.store.clone(),
-            state_root: env.state_root.clone(),
-            commit,
-            committer: sender,
-            spawn,
-            clock: env.clock.clone(),
-            settings: settings.clone(),
-            progress: progress.clone(),
-            stop: stop.clone(),
-            writer_id: env.writer_id.clone(),
-        };
+        let (parts, committer) = ShardParts::new(env, settings, instances, partitions, Drive::StepByStep, spawn);
+        let (progress, stop) = (parts.progress.clone(), parts.stop.clone());
         let roster = Roster::new(parts, membership);
         Ok(Self { roster, writes, committer, committer_is_idle: true, stop, progress })
     }

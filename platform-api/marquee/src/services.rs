@@ -29,7 +29,7 @@ use crate::settings::{LogAdapter, Settings};
 const LIVE_RETENTION_MS: i64 = 60 * 60 * 1000;
 
 /// More than the largest import chunk (64 MiB): an append larger than this would be refused for ever.
-const MAX_WAITING_BYTES: usize = 128 << 20;
+pub(crate) const MAX_WAITING_BYTES: usize = 128 << 20;
 
 /// How often old segments of the log are looked for.
 const RETENTION_CHECK: Duration = Duration::from_secs(60);
@@ -87,8 +87,7 @@ impl Services {
             Scope::Ingest => None,
             Scope::Everything => Some(bind(handle, "dashboards", settings.dashboards.listen)?),
         };
-        let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
-        let lake = Arc::new(handle.block_on(DeltaLake::open(&home.lake(), clock.clone(), options))?);
+        let lake = Arc::new(open_lake(handle, &home, settings, clock.clone())?);
         let log = open_log(&home, settings)?;
         let stores = RecommendStores::open(handle, &home)?;
         let jobs = marquee_jobs::all(&stores.online, &stores.title_genres());
@@ -260,6 +259,16 @@ pub(crate) fn bind(
     })?;
     let bound = listener.local_addr().map_err(|e| Failure::unavailable(format!("the {what} has no address: {e}")))?;
     Ok((listener, bound))
+}
+
+pub(crate) fn open_lake(
+    handle: &tokio::runtime::Handle,
+    home: &Home,
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+) -> Result<DeltaLake, Failure> {
+    let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
+    Ok(handle.block_on(DeltaLake::open(&home.lake(), clock, options))?)
 }
 
 pub(crate) fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {

@@ -36,6 +36,8 @@
 //! A failure prints its seed: `MARQUEE_SOAK_SEED=… cargo test -p marquee-soak --test soak -- --nocapture` repeats it.
 
 mod checks;
+#[path = "../../it/tests/it/every_payload.rs"]
+mod every_payload;
 mod faults;
 mod faulty_lake;
 mod faulty_store;

@@ -277,7 +277,8 @@ struct RowColumns {
     business: Sparse<bool>,
     autoplay: Sparse<bool>,
     rate: Sparse<i32>,
-    player_state: Sparse<i64>,
+    /// Places in [`PlayerStateName::ALL`].
+    player_state: Sparse<i32>,
     /// Runs of rows with one context: (context, rows).
     contexts: Vec<(u32, usize)>,
 }
@@ -353,7 +354,7 @@ impl RowColumns {
                 text(&mut self.detail, 0);
                 self.bitrate.set(at, first as i64);
                 self.buffer.set(at, second as i64);
-                self.player_state.set(at, third as i64);
+                self.player_state.set(at, third as i32 - 1);
             }
             PayloadKind::Error => {
                 text(&mut self.detail, 0);
@@ -379,6 +380,7 @@ impl RowColumns {
         let timestamps =
             |us: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(us).with_timezone("UTC")) };
         let texts = Arc::new(StringArray::from_iter_values(bronze.symbols.iter()));
+        let states = Arc::new(StringArray::from_iter_values(PlayerStateName::ALL.map(PlayerStateName::name)));
         let days = self.received_at_us.iter().map(|us| us.div_euclid(1000 * DAY_MS));
         let mut scratch = Vec::new();
         let mut context = |field: usize| context_column(contexts, &self.contexts, field, rows, &mut scratch);
@@ -419,21 +421,9 @@ impl RowColumns {
         columns.extend([
             self.autoplay.flags(rows),
             self.rate.numbers::<Int32Type>(rows),
-            self.player_state.states(rows),
+            self.player_state.texts(rows, &states),
         ]);
         batch_of(&tables::EVENTS, columns)
-    }
-}
-
-impl Sparse<i64> {
-    /// The names of player states by their numbers.
-    fn states(&self, rows: usize) -> ArrayRef {
-        if self.is_empty() {
-            return no_text(rows);
-        }
-        let names = PlayerStateName::ALL.map(PlayerStateName::name);
-        let numbers = Sparse::<i32>::from_numbers(self, |number| number as i32 - 1);
-        numbers.texts(rows, &Arc::new(StringArray::from_iter_values(names)))
     }
 }
 

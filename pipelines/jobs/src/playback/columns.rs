@@ -34,8 +34,9 @@ fn same_kind(spec: &DataType, array: &DataType) -> bool {
 }
 
 /// A text column from numbers into `values`; `None` is NULL.
-pub(crate) fn dictionary(keys: Int32Array, values: StringArray) -> ArrayRef {
-    Arc::new(DictionaryArray::<Int32Type>::new(keys, Arc::new(values)))
+pub(crate) fn dictionary(keys: Int32Array, values: impl Into<Arc<StringArray>>) -> ArrayRef {
+    let values: Arc<StringArray> = values.into();
+    Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
 }
 
 /// A text column of NULLs.
@@ -117,10 +118,6 @@ impl<N: Copy + Default> Sparse<N> {
         self.values.push(value);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// The values of all rows and which of them are there.
     fn spread(&self, rows: usize) -> (Vec<N>, NullBuffer) {
         let mut values = vec![N::default(); rows];
@@ -145,19 +142,13 @@ impl<N: Copy + Default> Sparse<N> {
 }
 
 impl Sparse<i32> {
-    /// The same rows with other numbers.
-    pub(crate) fn from_numbers<N: Copy>(numbers: &Sparse<N>, map: impl Fn(N) -> i32) -> Self {
-        Self { rows: numbers.rows.clone(), values: numbers.values.iter().map(|number| map(*number)).collect() }
-    }
-
     /// A text column from numbers into `values`.
     pub(crate) fn texts(&self, rows: usize, values: &Arc<StringArray>) -> ArrayRef {
         if self.rows.is_empty() {
             return no_text(rows);
         }
         let (keys, known) = self.spread(rows);
-        let keys = Int32Array::new(ScalarBuffer::from(keys), Some(known));
-        Arc::new(DictionaryArray::<Int32Type>::new(keys, Arc::clone(values) as ArrayRef))
+        dictionary(Int32Array::new(ScalarBuffer::from(keys), Some(known)), Arc::clone(values))
     }
 }
 

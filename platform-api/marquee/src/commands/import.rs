@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use marquee_catalogue::movielens::read_titles;
 use marquee_catalogue::{Catalogue, Maturity, Profile};
 use marquee_events::SystemClock;
-use marquee_lake_delta::{DeltaLake, LakeOptions};
+use marquee_lake_delta::DeltaLake;
 use marquee_sources::{
     CdnLogImportReport, ImportOptions, ImportReport, InteractionImportReport, RefusedLine, check_cdn_log,
     check_interactions, check_movielens, import_cdn_log, import_interactions, import_movielens, import_waterloo,
@@ -22,7 +22,7 @@ use marquee_store::SqliteCatalogue;
 use crate::commands::up::until_signal_or;
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::services::{Scope, Services};
+use crate::services::{Scope, Services, open_lake};
 use crate::settings::Settings;
 use crate::tables_output::print_json;
 
@@ -95,8 +95,7 @@ pub(crate) fn movielens(
     // Before the ratings: what a title is decides what its ratings say of a taste.
     runtime.block_on(catalogue.put_titles(titles))?;
     let report = with_collector(runtime, settings, |collector| send_movielens(dir.to_owned(), collector))?;
-    let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
-    let lake = runtime.block_on(DeltaLake::open(&home.lake(), Arc::new(SystemClock::default()), options))?;
+    let lake = open_lake(runtime.handle(), &home, settings, Arc::new(SystemClock::default()))?;
     runtime.block_on(add_profiles(&lake, &catalogue))?;
     finish_interactions(&report, &dir.display().to_string(), json)
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use marquee_events::SystemClock;
-use marquee_lake_delta::{DeltaLake, LakeOptions};
+use marquee_lake_delta::DeltaLake;
 
 use crate::cli::Format;
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::services::open_lake;
 use crate::settings::Settings;
 use crate::tables_output::{print_json, print_rows};
 
@@ -52,7 +53,5 @@ fn open(runtime: &tokio::runtime::Runtime, settings: &Settings) -> Result<DeltaL
             home.root().display()
         )));
     }
-    let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
-    let clock = Arc::new(SystemClock::default());
-    Ok(runtime.block_on(DeltaLake::open(&home.lake(), clock, options))?)
+    open_lake(runtime.handle(), &home, settings, Arc::new(SystemClock::default()))
 }

@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use marquee_collector::{Collector, Locator, Progress};
 use marquee_events::{Clock, SystemClock};
-use marquee_jobs::{IMPORT_TOPIC, PLAYBACK_TOPIC, Playback, PlaybackMode};
-use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_log_kafka::{KafkaMembership, MembershipOptions};
-use marquee_stream::{Job, Runtime};
+use marquee_stream::Runtime;
 
 use super::up::until_signal_or;
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::services::{bind, collector_settings, open_log, runtime_env, runtime_settings};
+use crate::services::{bind, collector_settings, open_lake, open_log, runtime_env, runtime_settings};
 use crate::settings::{LogAdapter, Settings};
 
 /// How often the partitions are looked at, to tell people and the cluster's tools.
@@ -30,17 +28,13 @@ pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names
     let home = Home::new(&settings.home)?;
     let _lock = home.share()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
-    let lake = Arc::new(runtime.block_on(DeltaLake::open(&home.lake(), clock.clone(), options))?);
+    let lake = Arc::new(open_lake(runtime.handle(), &home, settings, clock.clone())?);
     let log = open_log(&home, settings)?;
     let env = runtime_env(runtime.handle(), &home, &log, &lake, &clock)?;
-    let topics = vec![PLAYBACK_TOPIC.to_owned(), IMPORT_TOPIC.to_owned()];
+    let instances = marquee_jobs::shareable();
+    let topics = instances.iter().map(|(_, topic)| topic.clone()).collect();
     let group = MembershipOptions::new(format!("{}-jobs", settings.log.kafka.client_id), topics);
     let membership = Arc::new(KafkaMembership::join(&settings.log.kafka.options()?, &group)?);
-    let instances: [(Arc<dyn Job>, String); 2] = [
-        (Arc::new(Playback::new(PlaybackMode::Live)), PLAYBACK_TOPIC.to_owned()),
-        (Arc::new(Playback::new(PlaybackMode::Import)), IMPORT_TOPIC.to_owned()),
-    ];
     let jobs = Runtime::start_shared(&env, &runtime_settings(settings), &instances, membership.clone())?;
     eprintln!("jobs       playback, in group {}", group.group);
     eprintln!("home       {}", home.root().display());

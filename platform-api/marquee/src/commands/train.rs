@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use marquee_events::{Clock as _, SystemClock};
-use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_store::SqliteCatalogue;
 use marquee_trainer::{Entry, Registry};
 use serde::Serialize;
@@ -11,6 +10,7 @@ use serde::Serialize;
 use crate::cli::TrainOptions;
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::services::open_lake;
 use crate::settings::Settings;
 use crate::tables_output::print_json;
 use crate::training::{self, Wanted};
@@ -22,8 +22,7 @@ pub(crate) fn train(
 ) -> Result<(), Failure> {
     let home = existing(settings)?;
     let clock = Arc::new(SystemClock::default());
-    let lake_options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
-    let lake = runtime.block_on(DeltaLake::open(&home.lake(), clock.clone(), lake_options))?;
+    let lake = open_lake(runtime.handle(), &home, settings, clock.clone())?;
     let catalogue = runtime.block_on(SqliteCatalogue::open(&home.catalogue()))?;
     let wanted = Wanted { model: options.model.clone(), seed: options.seed };
     let bar = training::progress_bar();

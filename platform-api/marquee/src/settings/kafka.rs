@@ -7,9 +7,7 @@ use marquee_log_kafka::{KafkaOptions, Sasl, SecurityProtocol};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::failure::Failure;
-
-/// More than the largest import chunk (64 MiB): an append larger than this would be refused for ever.
-const MAX_WAITING_BYTES: usize = 128 << 20;
+use crate::services::MAX_WAITING_BYTES;
 
 /// How the cluster is reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod cluster;
 mod definitions;
 mod demo;
 mod disorder;
+mod every_payload;
 mod faults;
 mod features;
 mod latency;
