@@ -40,12 +40,16 @@ FROM timely_events
 JOIN session_keys USING (topic, session_id, player_instance)
 WINDOW one_sequence AS (PARTITION BY session, sequence ORDER BY coalesce(event_id, ''), "offset", "index");
 
--- `effect` is the deed of an event that can still change the session: nothing does after its end.
+-- `effect` is the deed of an event that can still change the session: nothing does after its end, but for a play request
+-- to a player that has failed already (`asks_in_vain`, rule 34).
 CREATE TEMP TABLE folded_events AS
 SELECT
     * EXCLUDE (is_end),
     CASE WHEN NOT coalesce(bool_or(is_end) OVER earlier, false) THEN deed END AS effect,
-    is_end OR coalesce(bool_or(is_end) OVER earlier, false) AS ended
+    is_end OR coalesce(bool_or(is_end) OVER earlier, false) AS ended,
+    deed IN ('play_requested', 'player_starting') AND coalesce(
+        first_value(CASE WHEN is_end THEN deed END IGNORE NULLS) OVER earlier IN ('fatal_error', 'player_failed'), false
+    ) AS asks_in_vain
 FROM (
     SELECT *, deed IN ('session_end', 'fatal_error', 'player_ended', 'player_quit', 'player_failed') AS is_end
     FROM copies
@@ -58,6 +62,7 @@ WINDOW earlier AS (PARTITION BY session ORDER BY sequence ROWS BETWEEN UNBOUNDED
 CREATE TEMP TABLE given_flags AS
 SELECT
     session, sequence, time_ms, media_time_ms, effect, representation_id, dropped_frames, ended,
+    asks_in_vain,
     coalesce(last_value(
         CASE effect WHEN 'background' THEN true WHEN 'foreground' THEN false END IGNORE NULLS
     ) OVER so_far, false) AS background,
@@ -205,7 +210,7 @@ SELECT
     lag(started, 1, false) OVER in_order AS was_started
 FROM (
     SELECT
-        *,
+        * REPLACE (requested OR coalesce(bool_or(asks_in_vain AND NOT started) OVER so_far, false) AS requested),
         coalesce(last_value(
             CASE
                 WHEN effect IN ('rebuffer_start', 'player_rebuffering') AND (started OR in_ad) AND NOT seeking THEN true

@@ -306,6 +306,29 @@ def test_outcomes(events, final, outcome):
     assert folded.minutes("attempts") == (outcome != "unknown")
 
 
+FAILS = (1, "error", FATAL)
+
+
+@pytest.mark.parametrize(
+    ("events", "outcome", "attempts"),
+    [
+        ([FAILS, (61, "play_requested"), (62, "play_requested")], "start_failure", [(1, 1)]),
+        ([FAILS, (61, "player_state", {"player_state": "starting"})], "start_failure", [(1, 1)]),
+        ([FAILS, (2, "session_end"), (61, "play_requested")], "start_failure", [(1, 1)]),
+        ([(0, "play_requested"), FAILS, (61, "play_requested")], "start_failure", [(0, 1)]),
+        ([(1, "session_end"), (2, "error", FATAL), (61, "play_requested")], "unknown", []),
+        ([(0, "first_frame"), FAILS, (61, "play_requested")], "unknown", []),
+        ([FAILS, (61, "player_state", {"player_state": "playing"})], "unknown", []),
+    ],
+)
+def test_who_asks_a_failed_player_gets_a_start_failure(events, outcome, attempts):
+    folded = fold(*events)
+    assert folded["outcome"] == outcome
+    assert folded.by_minute("attempts") == attempts
+    assert folded.by_minute("start_failures") == attempts
+    assert folded["startup_ms"] is None
+
+
 def test_an_error_that_is_not_fatal_ends_nothing():
     folded = fold(*START, (2, "error", SOFT), (63, "error", {**SOFT, "detail": "later"}), (64, "heartbeat"))
     assert folded.get("outcome error_code error_fatal error_count") == ("played", "soft", False, 2)

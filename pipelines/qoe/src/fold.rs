@@ -55,6 +55,7 @@
 //! | 31 | nothing after the end counts | – | `nothing_counts_after_the_end` |
 //! | 32 | a fatal error without a code takes the code of the next error | hls.js | `the_code_of_a_fatal_error_may_come_after_it` |
 //! | 33 | `rebuffering` before anything else asks for nothing | Shaka | `rebuffering_first_is_no_request` |
+//! | 34 | a play request after a fatal error is an attempt that failed | hls.js | `who_asks_a_failed_player_gets_a_start_failure` |
 //!
 //! Rules 21 (sequence gaps) and 25 (two players with one session id) are the playback job's.
 
@@ -309,7 +310,7 @@ impl SessionFold {
         self.event_count += 1;
         let heartbeat = matches!(payload, PayloadView::Heartbeat { .. });
         if self.flags.ended {
-            self.after_end(payload);
+            self.after_end(time_ms, payload, minutes);
         } else {
             if heartbeat && self.flags.heartbeat {
                 self.infer_playing(time_ms, media_time_ms, minutes);

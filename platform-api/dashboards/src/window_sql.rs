@@ -148,7 +148,9 @@ flags AS (
     SELECT *,
       effect IS NULL OR ends = 1 AS ended,
       effect IN ('fatal_error', 'player_failed') AS is_failure,
-      CASE WHEN effect IN ('play_requested', 'player_starting') OR (effect = 'player_playing' AND NOT in_ad)
+      -- After a failure that nobody had asked for, too: then the session is a start failure by its request.
+      CASE WHEN (deed IN ('play_requested', 'player_starting') AND (effect IS NOT NULL OR outcome = 'start_failure'))
+          OR (effect = 'player_playing' AND NOT in_ad)
         THEN 1 ELSE 0 END AS asks,
       coalesce(lag(ad) OVER in_order, false) AS had_ad,
       coalesce(lag(in_ad) OVER in_order, false) AS was_in_ad

@@ -68,8 +68,16 @@ impl SessionFold {
         }
     }
 
-    /// Of what comes after the end only one thing counts: the code of a fatal error that came without one (rule 32).
-    pub(super) fn after_end(&mut self, payload: &PayloadView<'_>) {
+    /// Of what comes after the end two things count: the code of a fatal error that came without one (rule 32), and the
+    /// play request to a player that has failed already (rule 34).
+    pub(super) fn after_end(&mut self, time_ms: i64, payload: &PayloadView<'_>, minutes: &mut impl MinuteSink) {
+        match payload {
+            PayloadView::PlayRequested { autoplay } => self.request_in_vain(time_ms, *autoplay, minutes),
+            PayloadView::PlayerState { state: Some(PlayerState::Starting), .. } => {
+                self.request_in_vain(time_ms, false, minutes);
+            }
+            _ => {}
+        }
         let (PayloadView::Error { code, .. } | PayloadView::PlayerState { code, .. }) = payload else { return };
         if let Some(error) = self.error.as_mut().filter(|error| error.fatal && error.code.is_empty()) {
             error.code = code.as_ref().into();
@@ -164,6 +172,14 @@ impl SessionFold {
         self.interrupt_startup();
     }
 
+    fn request_in_vain(&mut self, time_ms: i64, autoplay: bool, minutes: &mut impl MinuteSink) {
+        let Some(SessionError { fatal: true, business, .. }) = self.error else { return };
+        if self.requested_at_ms.is_none() && !self.flags.started {
+            self.request(time_ms, autoplay, minutes);
+            self.fail(time_ms.div_euclid(MINUTE_MS), business, minutes);
+        }
+    }
+
     fn enter_ad(&mut self) {
         self.flags.rebuffering &= self.flags.in_ad();
     }
@@ -222,9 +238,12 @@ impl SessionFold {
             return;
         }
         self.flags.ended = true;
-        if self.requested_at_ms.is_none() {
-            return; // no attempt failed: nobody asked
-        }
+        if self.requested_at_ms.is_some() {
+            self.fail(minute, business, minutes);
+        } // else no attempt failed: nobody has asked yet
+    }
+
+    fn fail(&mut self, minute: i64, business: bool, minutes: &mut impl MinuteSink) {
         let measure = match (self.flags.started, business) {
             (true, false) => Measure::PlaybackFailures,
             (true, true) => Measure::PlaybackFailuresBusiness,

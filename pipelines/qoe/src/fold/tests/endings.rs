@@ -118,6 +118,32 @@ fn nothing_counts_after_the_end() {
 }
 
 #[test]
+fn who_asks_a_failed_player_gets_a_start_failure() {
+    let failed = |business| error("hard", true, business);
+    for (request, autoplay) in
+        [(REQUEST, false), (P::PlayRequested { autoplay: true }, true), (state(S::Starting), false)]
+    {
+        for (business, measure) in [(false, Measure::StartFailures), (true, Measure::StartFailuresBusiness)] {
+            let events = [(0, HEARTBEAT), (59, failed(business)), (61, request.clone()), (62, request.clone())];
+            let (mut session, mut minutes) = fold(&events);
+            assert_eq!((session.outcome(false), session.autoplay), (Outcome::StartFailure, autoplay));
+            assert_eq!((session.requested_at_ms, session.event_count), (Some(61_000), 4));
+            session.close(&mut minutes);
+            for measure in [Measure::Attempts, measure] {
+                assert_eq!((minutes.at(1, measure), minutes.total(measure)), (1, 1), "{request:?}");
+            }
+            assert_eq!(minutes.total(Measure::ExitsBeforeStart) + session.duration_ms(State::Startup), 0);
+        }
+    }
+    // Who asked before has one attempt; after an end nobody asks, and a frame needs a session of its own.
+    let attempts = |events: &[(i64, P<'static>)]| fold(events).1.total(Measure::Attempts);
+    assert_eq!(attempts(&[(0, REQUEST), (1, failed(false)), (2, REQUEST)]), 1);
+    assert_eq!(attempts(&[(0, error("soft", false, false)), (1, end()), (2, REQUEST)]), 0);
+    assert_eq!(attempts(&[(0, P::FirstFrame), (1, failed(false)), (2, REQUEST)]), 0);
+    assert_eq!(attempts(&[(0, failed(false)), (1, state(S::Preloading)), (2, HEARTBEAT)]), 0);
+}
+
+#[test]
 fn closing_and_reopening_counts_once() {
     let (mut session, mut minutes) = fold(&[(30, REQUEST), (31, end())]);
     for _ in 0..2 {
