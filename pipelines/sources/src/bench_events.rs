@@ -14,9 +14,6 @@ use rand::{Rng, SeedableRng};
 use crate::simulator::random::mix;
 use crate::simulator::{profile_id, title_id};
 
-/// The most sessions that are open at a time; more follow in waves. About what one shard of a large service holds.
-pub const BENCH_CONCURRENT_SESSIONS: u64 = 10_000;
-
 /// Between two events of a session, but for the ends of stalls (ms).
 const STEP_MS: i64 = 10_000;
 /// From play requested to first frame (ms).
@@ -31,26 +28,45 @@ const COUNTRIES: [(&str, &str); 4] = [("DE", "BY"), ("FR", "IDF"), ("US", "CA"),
 const ISPS: [&str; 4] = ["isar-kabel", "seine-fibre", "bay-cable", "paulista-telecom"];
 const CDNS: [&str; 3] = ["edge-a", "edge-b", "edge-c"];
 
-/// Exactly `events` events of `sessions` sessions (at least one, and no more than there are events) in batches of at most
-/// `events_per_batch`, from `start_ms` on (ms since the epoch). Batches come in the order of their first event; at most
-/// [`BENCH_CONCURRENT_SESSIONS`] sessions are open at a time. A session is play requested, first frame, then every ten
-/// seconds a heartbeat, sometimes a stall or a rendition, then its end. Session ids have 36 characters. Deterministic.
-pub fn generate_bench(
-    events: u64,
-    sessions: u64,
-    events_per_batch: usize,
-    start_ms: i64,
-    seed: u64,
-) -> impl Iterator<Item = ViewEventBatch> {
-    let sessions = sessions.max(1).min(events);
-    let per_batch = events_per_batch.max(1) as u64;
+/// What to generate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BenchPlan {
+    /// Exactly so many events.
+    pub events: u64,
+    /// Of so many sessions: at least one, and no more than there are events.
+    pub sessions: u64,
+    /// The most sessions that are open at a time; more follow in waves.
+    pub concurrent_sessions: u64,
+    /// The most events in a batch.
+    pub events_per_batch: usize,
+    /// When the first session begins (ms since the epoch).
+    pub start_ms: i64,
+    /// Another seed, other sessions.
+    pub seed: u64,
+}
+
+impl BenchPlan {
+    /// Of sessions of about twenty events, twenty in a batch, and as many open at a time as one shard of a large service
+    /// holds.
+    pub fn new(events: u64, start_ms: i64, seed: u64) -> Self {
+        let sessions = (events / 20).max(1);
+        Self { events, sessions, concurrent_sessions: 10_000, events_per_batch: 20, start_ms, seed }
+    }
+}
+
+/// Batches in the order of their first event. A session is play requested, first frame, then every ten seconds a
+/// heartbeat, sometimes a stall or a rendition, then its end. Session ids have 36 characters. Deterministic.
+pub fn generate_bench(plan: BenchPlan) -> impl Iterator<Item = ViewEventBatch> {
+    let sessions = plan.sessions.max(1).min(plan.events);
+    let per_batch = plan.events_per_batch.max(1) as u64;
     Bench {
-        events,
+        events: plan.events,
         sessions,
+        concurrent: plan.concurrent_sessions.max(1),
         per_batch,
-        start_ms,
-        seed,
-        rounds: if sessions == 0 { 0 } else { events.div_ceil(sessions).div_ceil(per_batch) },
+        start_ms: plan.start_ms,
+        seed: plan.seed,
+        rounds: if sessions == 0 { 0 } else { plan.events.div_ceil(sessions).div_ceil(per_batch) },
         wave: 0,
         round: 0,
         place: 0,
@@ -61,6 +77,7 @@ pub fn generate_bench(
 struct Bench {
     events: u64,
     sessions: u64,
+    concurrent: u64,
     per_batch: u64,
     start_ms: i64,
     seed: u64,
@@ -79,11 +96,11 @@ impl Iterator for Bench {
 
     fn next(&mut self) -> Option<ViewEventBatch> {
         loop {
-            let first_session = self.wave * BENCH_CONCURRENT_SESSIONS;
+            let first_session = self.wave * self.concurrent;
             if first_session >= self.sessions {
                 return None;
             }
-            let size = (self.sessions - first_session).min(BENCH_CONCURRENT_SESSIONS);
+            let size = (self.sessions - first_session).min(self.concurrent);
             if self.round == 0 && self.place == 0 {
                 self.contexts = (first_session..first_session + size).map(|s| context(self.seed, s)).collect();
             }
@@ -114,9 +131,9 @@ impl Bench {
         // through them round by round is going through time.
         let span_ms = self.per_batch as i64 * STEP_MS;
         let wave_ms = (wave * self.rounds) as i64 * span_ms;
-        let offset_ms = place as i64 * span_ms / BENCH_CONCURRENT_SESSIONS as i64;
+        let offset_ms = place as i64 * span_ms / self.concurrent as i64;
         let began_ms = self.start_ms + wave_ms + offset_ms;
-        let session = wave * BENCH_CONCURRENT_SESSIONS + place;
+        let session = wave * self.concurrent + place;
         let mut rng = SmallRng::seed_from_u64(mix(mix(self.seed, session), sequences.start));
         let events: Vec<ViewEvent> = sequences
             .map(|sequence| ViewEvent {

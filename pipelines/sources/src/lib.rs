@@ -18,7 +18,7 @@ mod interaction_import;
 mod simulator;
 mod waterloo;
 
-pub use bench_events::{BENCH_CONCURRENT_SESSIONS, generate_bench};
+pub use bench_events::{BenchPlan, generate_bench};
 pub use cdn_log::{CdnLogImportReport, check_cdn_log, import_cdn_log};
 pub use error::SourceError;
 pub use import::{ImportOptions, ImportReport, RefusedLine, import_waterloo, wait_until_committed};

@@ -244,7 +244,7 @@ pub(crate) struct BenchStreamOptions {
     pub(crate) format: BenchFormat,
 
     /// Records to read instead of generating any: JSON, one event a line
-    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["events", "sessions", "format"])]
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["events", "sessions", "concurrent_sessions", "format"])]
     pub(crate) input: Option<PathBuf>,
 
     /// Write what would be generated as a file for --input, and stop
@@ -258,6 +258,10 @@ pub(crate) struct BenchStreamOptions {
     /// Sessions to spread them over [default: one for every 20 events]
     #[arg(long)]
     pub(crate) sessions: Option<u64>,
+
+    /// The most sessions that are open at a time; more follow in waves
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) concurrent_sessions: u64,
 
     /// Partitions of the topic
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]

@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, Int32BufferBuilder, Int64Array, NullBufferBuilder, StringArray,
-    StringViewArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, StringViewArray, TimestampMicrosecondArray,
 };
-use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use marquee_events::{CONTEXT_FIELDS, FlatPayload, PayloadKind, PlayerState as PlayerStateName};
 use marquee_lake::tables;
 
-use super::columns::{Sparse, batch_of, constant_text, dictionary, no_text, numbered_texts};
+use super::columns::{Sparse, batch_of, constant_text, numbered_texts, texts_of_runs};
 use super::contexts::{Contexts, Symbols};
 use super::session::{Context, Incoming};
 use super::{DAY_MS, date_of};
@@ -382,8 +380,13 @@ impl RowColumns {
         let texts = Arc::new(StringArray::from_iter_values(bronze.symbols.iter()));
         let states = Arc::new(StringArray::from_iter_values(PlayerStateName::ALL.map(PlayerStateName::name)));
         let days = self.received_at_us.iter().map(|us| us.div_euclid(1000 * DAY_MS));
+        let fields = fields_of(contexts, &self.contexts);
         let mut scratch = Vec::new();
-        let mut context = |field: usize| context_column(contexts, &self.contexts, field, rows, &mut scratch);
+        let mut context = |field: usize| {
+            let lengths = self.contexts.iter().map(|(_, length)| *length);
+            let runs = fields[field].iter().copied().zip(lengths);
+            texts_of_runs(contexts.symbols(), runs, rows, field < REQUIRED_FIELDS, &mut scratch)
+        };
         let mut columns: Vec<ArrayRef> = vec![
             numbered_texts(days, |day| date_of(day * DAY_MS)),
             constant_text(rows, topic),
@@ -427,42 +430,13 @@ impl RowColumns {
     }
 }
 
-/// A field of the context of each row: its distinct texts and, run by run, their numbers.
-fn context_column(
-    contexts: &Contexts,
-    runs: &[(u32, usize)],
-    field: usize,
-    rows: usize,
-    scratch: &mut Vec<u32>,
-) -> ArrayRef {
-    const UNSEEN: u32 = u32::MAX;
-    let is_required = field < REQUIRED_FIELDS;
-    scratch.resize(contexts.symbols().len(), UNSEEN);
-    let mut seen: Vec<u32> = Vec::new();
-    let mut keys = Int32BufferBuilder::new(rows);
-    let mut known = NullBufferBuilder::new(rows);
-    for (context, length) in runs {
-        let symbol = contexts.fields(*context)[field];
-        if symbol == 0 && !is_required {
-            keys.append_n(*length, 0);
-            known.append_n_nulls(*length);
-            continue;
+/// The texts' numbers of each field of the contexts of these runs: one look at a context, wherever it is in memory.
+fn fields_of(contexts: &Contexts, runs: &[(u32, usize)]) -> [Vec<u32>; CONTEXT_FIELDS.len()] {
+    let mut columns = [(); CONTEXT_FIELDS.len()].map(|()| Vec::with_capacity(runs.len()));
+    for (context, _) in runs {
+        for (column, symbol) in columns.iter_mut().zip(contexts.fields(*context)) {
+            column.push(*symbol);
         }
-        let key = &mut scratch[symbol as usize];
-        if *key == UNSEEN {
-            *key = seen.len() as u32;
-            seen.push(symbol);
-        }
-        keys.append_n(*length, *key as i32);
-        known.append_n_non_nulls(*length);
     }
-    if seen.is_empty() {
-        return no_text(rows);
-    }
-    for symbol in &seen {
-        scratch[*symbol as usize] = UNSEEN;
-    }
-    let values = StringArray::from_iter_values(seen.iter().map(|symbol| contexts.symbols().text(*symbol)));
-    let keys = ScalarBuffer::new(keys.finish(), 0, rows);
-    dictionary(Int32Array::new(keys, known.finish()), values)
+    columns
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BooleanArray, DictionaryArray, Int32Array, PrimitiveArray, StringArray,
+    ArrayRef, ArrowPrimitiveType, BooleanArray, DictionaryArray, Int32Array, NullArray, NullBufferBuilder,
+    PrimitiveArray, StringArray,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType, Field, Int32Type, Schema};
@@ -13,7 +14,10 @@ use arrow::util::bit_util;
 use hashbrown::HashMap;
 use marquee_lake::TableSpec;
 
-/// The columns as a batch of the table. Texts may be dictionaries or views: files have plain text.
+use super::contexts::Symbols;
+
+/// The columns as a batch of the table. Texts may be dictionaries or views, and a column without a value may be of no type:
+/// files have plain types.
 pub(crate) fn batch_of(table: &TableSpec, columns: Vec<ArrayRef>) -> RecordBatch {
     let fields: Vec<Field> = table
         .columns
@@ -27,6 +31,7 @@ pub(crate) fn batch_of(table: &TableSpec, columns: Vec<ArrayRef>) -> RecordBatch
 
 fn same_kind(spec: &DataType, array: &DataType) -> bool {
     match array {
+        DataType::Null => true,
         DataType::Dictionary(_, values) => spec == values.as_ref(),
         DataType::Utf8View => *spec == DataType::Utf8,
         other => spec == other,
@@ -39,9 +44,9 @@ pub(crate) fn dictionary(keys: Int32Array, values: impl Into<Arc<StringArray>>) 
     Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
 }
 
-/// A text column of NULLs.
-pub(crate) fn no_text(rows: usize) -> ArrayRef {
-    dictionary(Int32Array::new_null(rows), StringArray::new_null(0))
+/// A column of NULLs, which takes no room.
+pub(crate) fn no_value(rows: usize) -> ArrayRef {
+    Arc::new(NullArray::new(rows))
 }
 
 /// One text for all rows.
@@ -70,6 +75,46 @@ pub(crate) fn numbered_texts(numbers: impl Iterator<Item = i64>, text: impl Fn(i
     dictionary(keys, StringArray::from_iter_values(seen.into_iter().map(text)))
 }
 
+/// A text column from runs of one text, as (its number among `symbols`, rows). The empty text is NULL unless the column
+/// `is_required`. `scratch` is memory that columns share.
+pub(crate) fn texts_of_runs(
+    symbols: &Symbols,
+    runs: impl Iterator<Item = (u32, usize)>,
+    rows: usize,
+    is_required: bool,
+    scratch: &mut Vec<u32>,
+) -> ArrayRef {
+    const UNSEEN: u32 = u32::MAX;
+    if scratch.len() < symbols.len() {
+        scratch.resize(symbols.len(), UNSEEN);
+    }
+    let mut seen: Vec<u32> = Vec::new();
+    let mut keys: Vec<i32> = Vec::with_capacity(rows);
+    let mut known = NullBufferBuilder::new(rows);
+    for (symbol, length) in runs {
+        if symbol == 0 && !is_required {
+            keys.resize(keys.len() + length, 0);
+            known.append_n_nulls(length);
+            continue;
+        }
+        let key = &mut scratch[symbol as usize];
+        if *key == UNSEEN {
+            *key = seen.len() as u32;
+            seen.push(symbol);
+        }
+        keys.resize(keys.len() + length, *key as i32);
+        known.append_n_non_nulls(length);
+    }
+    if seen.is_empty() {
+        return no_value(rows);
+    }
+    for symbol in &seen {
+        scratch[*symbol as usize] = UNSEEN;
+    }
+    let values = StringArray::from_iter_values(seen.iter().map(|symbol| symbols.text(*symbol)));
+    dictionary(Int32Array::new(keys.into(), known.finish()), values)
+}
+
 /// A text column whose distinct values are found on the way.
 #[derive(Debug, Default)]
 pub(crate) struct TextColumn<'a> {
@@ -92,7 +137,7 @@ impl<'a> TextColumn<'a> {
 
     pub(crate) fn finish(self) -> ArrayRef {
         if self.values.is_empty() {
-            return no_text(self.keys.len());
+            return no_value(self.keys.len());
         }
         dictionary(Int32Array::from(self.keys), StringArray::from_iter_values(self.values))
     }
@@ -134,7 +179,7 @@ impl<N: Copy + Default> Sparse<N> {
         N: ArrowNativeType,
     {
         if self.rows.is_empty() {
-            return Arc::new(PrimitiveArray::<T>::new_null(rows));
+            return no_value(rows);
         }
         let (values, known) = self.spread(rows);
         Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(values), Some(known)))
@@ -145,7 +190,7 @@ impl Sparse<i32> {
     /// A text column from numbers into `values`.
     pub(crate) fn texts(&self, rows: usize, values: &Arc<StringArray>) -> ArrayRef {
         if self.rows.is_empty() {
-            return no_text(rows);
+            return no_value(rows);
         }
         let (keys, known) = self.spread(rows);
         dictionary(Int32Array::new(ScalarBuffer::from(keys), Some(known)), Arc::clone(values))
@@ -155,7 +200,7 @@ impl Sparse<i32> {
 impl Sparse<bool> {
     pub(crate) fn flags(&self, rows: usize) -> ArrayRef {
         if self.rows.is_empty() {
-            return Arc::new(BooleanArray::new_null(rows));
+            return no_value(rows);
         }
         let (values, known) = self.spread(rows);
         Arc::new(BooleanArray::new(BooleanBuffer::from(values), Some(known)))

@@ -120,8 +120,8 @@ pub(crate) struct StoredContexts {
 }
 
 impl Contexts {
-    /// The number of a record's context, `None` when it cannot be decoded by itself.
-    pub(crate) fn of_split(&mut self, split: &Split<'_>) -> Option<u32> {
+    /// By which the bytes of a record's context are known.
+    pub(crate) fn hash_of_split(&self, split: &Split<'_>) -> u128 {
         let mut hasher = Xxh3Builder::new().with_seed(self.seed).build();
         let location = split.location.unwrap_or_default();
         // With the lengths nothing of the one part can pass for the other's.
@@ -129,7 +129,11 @@ impl Contexts {
         hasher.update(&(split.context.len() as u64).to_le_bytes());
         hasher.update(split.context);
         hasher.update(location);
-        let hash = hasher.digest128();
+        hasher.digest128()
+    }
+
+    /// The number of a record's context, `None` when it cannot be decoded by itself. `hash` is that of the split.
+    pub(crate) fn of_split(&mut self, split: &Split<'_>, hash: u128) -> Option<u32> {
         if let Some(number) = self.known_bytes.get(&hash) {
             return Some(*number);
         }
@@ -264,7 +268,8 @@ mod tests {
     use super::*;
 
     fn of(contexts: &mut Contexts, json: &str) -> Option<u32> {
-        contexts.of_split(&split(ContentType::Json, json.as_bytes(), &mut Vec::new())?)
+        let split = split(ContentType::Json, json.as_bytes(), &mut Vec::new())?;
+        contexts.of_split(&split, contexts.hash_of_split(&split))
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The minute deltas of an epoch, by cell of each cube (`cube_list.rs`).
 
+use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, ListArray};
@@ -13,8 +14,8 @@ use marquee_lake::tables;
 use marquee_qoe::{Measure, MinuteSink, add_bucket};
 use serde::{Deserialize, Serialize};
 
-use super::columns::{TextColumn, batch_of, constant_text, numbered_texts};
-use super::contexts::Contexts;
+use super::columns::{batch_of, constant_text, numbered_texts, texts_of_runs};
+use super::contexts::{Contexts, Symbols};
 use super::cube_list::{Cube, DIMENSIONS, MAX_DIMENSIONS};
 use super::known_values::KnownValues;
 use super::session::Session;
@@ -65,6 +66,9 @@ type CellKey = (i64, Cube, [u32; MAX_DIMENSIONS]);
 pub(crate) struct Cubes {
     cells: Vec<CellDimensions>,
     ids: HashMap<CellDimensions, u32>,
+    /// The values of the cells by their numbers among `texts`.
+    cell_texts: Vec<[u32; MAX_DIMENSIONS]>,
+    texts: Symbols,
     /// Ids found before. The numbers of texts are those of the shard's contexts.
     known_cells: HashMap<CellKey, u32>,
     slots: HashMap<(u32, i64), u32>,
@@ -93,6 +97,8 @@ impl Default for Cubes {
         Self {
             cells: Vec::new(),
             ids: HashMap::new(),
+            cell_texts: Vec::new(),
+            texts: Symbols::default(),
             known_cells: HashMap::new(),
             slots: HashMap::new(),
             values: Vec::new(),
@@ -142,7 +148,11 @@ impl Cubes {
         match self.ids.entry(cell) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(place) => {
-                self.cells.push(place.key().clone());
+                let cell = place.key();
+                let mut texts = [0; MAX_DIMENSIONS];
+                texts.iter_mut().zip(&cell.values).for_each(|(number, text)| *number = self.texts.number(text));
+                self.cell_texts.push(texts);
+                self.cells.push(cell.clone());
                 *place.insert(next)
             }
         }
@@ -158,6 +168,13 @@ impl Cubes {
         self.changed = true;
         let minute = cells.unwrap_or_default().minute;
         CellSink { cubes: self, cells, minute, touched: 0 }
+    }
+
+    /// Asks memory for what an event of the session with these cells most likely needs.
+    pub(crate) fn touch(&self, cells: Option<&Cells>) {
+        for slot in cells.filter(|cells| cells.generation == self.generation).map_or(&[][..], |cells| &cells.slots) {
+            black_box(self.values[*slot as usize * Measure::COUNT]);
+        }
     }
 
     fn slot(&mut self, id: u32, minute: i64) -> u32 {
@@ -224,6 +241,8 @@ impl Cubes {
         if self.cells.len() > kept {
             self.cells = Vec::new();
             self.ids = HashMap::new();
+            self.cell_texts = Vec::new();
+            self.texts = Symbols::default();
             self.known_cells = HashMap::new();
             sessions.for_each(|session| session.number_cells(contexts, self));
         }
@@ -249,7 +268,8 @@ impl Cubes {
                 Cube::ALL[cube as usize].name().to_owned()
             }),
         ];
-        columns.extend(DIMENSIONS.iter().map(|(dimension, _)| self.dimension_column(deltas, dimension)));
+        let mut scratch = Vec::new();
+        columns.extend(DIMENSIONS.iter().map(|(name, _)| self.dimension_column(deltas, name, &mut scratch)));
         columns.extend(self.measure_columns(deltas));
         columns.push(int_lists(deltas.iter().map(|delta| {
             self.buckets[delta.slot as usize].iter().flat_map(|(bucket, count)| [i64::from(*bucket), *count])
@@ -269,15 +289,10 @@ impl Cubes {
     }
 
     /// The values of a dimension: NULL where it is unknown or not the cube's.
-    fn dimension_column(&self, deltas: &[Delta], dimension: &'static str) -> ArrayRef {
+    fn dimension_column(&self, deltas: &[Delta], dimension: &'static str, scratch: &mut Vec<u32>) -> ArrayRef {
         let places = Cube::ALL.map(|cube| cube.dimensions().iter().position(|name| *name == dimension));
-        let mut texts = TextColumn::default();
-        for delta in deltas {
-            let value =
-                places[delta.cube as usize].map_or("", |at| self.cells[delta.cell as usize].values[at].as_str());
-            texts.push(Some(value).filter(|value| !value.is_empty()));
-        }
-        texts.finish()
+        let text = |delta: &Delta| places[delta.cube as usize].map_or(0, |at| self.cell_texts[delta.cell as usize][at]);
+        texts_of_runs(&self.texts, deltas.iter().map(|delta| (text(delta), 1)), deltas.len(), false, scratch)
     }
 }
 

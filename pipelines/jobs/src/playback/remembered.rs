@@ -1,5 +1,7 @@
 //! The ids of the events that a session folded last, to know a retry when it comes.
 
+use std::hint::black_box;
+
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
@@ -25,6 +27,12 @@ impl Default for Remembered {
 }
 
 impl Remembered {
+    /// Asks memory for what the next id needs.
+    #[inline]
+    pub(crate) fn touch(&self) {
+        black_box((self.next, self.hashes[usize::from(self.end)]));
+    }
+
     /// Remembers the id of the event that was folded now. One that does not follow the last one makes the others forgotten.
     #[inline]
     pub(crate) fn push(&mut self, sequence: u64, event_id: &str) {

@@ -6,6 +6,7 @@
 //! to be folded anew from its bronze rows at the end of the epoch, which decides exactly.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 
 use marquee_cmcd::UNCOUNTED_FROM;
 use marquee_events::FlatPayload;
@@ -120,6 +121,16 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Asks memory for what an event needs: a word of each part.
+    #[inline]
+    pub(crate) fn touch(&self) {
+        let fold = &self.fold;
+        black_box((fold.started_at_ms, fold.last_time_ms, fold.media_ms, fold.event_count, fold.error.is_some()));
+        black_box((self.next_sequence, self.clock_shift_ms, self.timer_ms, self.buffer.len(), self.context));
+        black_box(self.cells);
+        self.remembered.touch();
+    }
+
     /// Of the session that has this context.
     pub(crate) fn new(context: u32) -> Self {
         Self {

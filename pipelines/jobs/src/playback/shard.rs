@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use marquee_cmcd::{DeadLine, DecodedRecord, Part, decode_record};
-use marquee_events::{CLOCK_TOLERANCE_MS, ContentType, DecodeError, EventView, FlatPayload, decode, split};
+use marquee_events::{CLOCK_TOLERANCE_MS, ContentType, DecodeError, EventView, FlatPayload, Split, decode, split};
 use marquee_lake::{TableSpec, tables};
 use marquee_stream::{Frozen, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
 
@@ -24,6 +24,18 @@ use super::timers::Timers;
 use super::{HORIZON_MS, OPEN_REVISION_INTERVAL_MS, PlaybackMode, WATERMARK_DELAY_MS};
 use crate::dead_letters::{Broken, DeadLetters};
 use crate::live::LiveRecordRef;
+
+/// Records that are looked up together: enough for the memory to be busy, few enough to stay in the first cache.
+const LOOK_AHEAD: usize = 16;
+
+/// What is known of a record before its turn.
+#[derive(Debug, Default)]
+struct Ahead<'a> {
+    /// The record in parts, and the hash of its context.
+    split: Option<(Split<'a>, u128)>,
+    context: Option<u32>,
+    events: Vec<EventView<'a>>,
+}
 
 pub(crate) struct PlaybackShard {
     mode: PlaybackMode,
@@ -85,20 +97,57 @@ impl PlaybackShard {
         self.mode.watermark_ms(self.latest_event_ms)
     }
 
-    /// Takes a record in whose context can be found without decoding it; whether it is one.
-    fn take_split<'a>(
-        &mut self,
-        record: &'a Record,
-        content_type: ContentType,
-        events: &mut Vec<EventView<'a>>,
-    ) -> bool {
-        let Some(split) = split(content_type, &record.payload, events) else { return false };
-        let Some(context) = self.contexts.of_split(&split) else { return false };
-        self.view_events(&Batch { record, content_type, context, sent_at_ms: split.sent_at_ms, events, places: None });
-        true
+    /// Takes these records apart and finds their contexts, where that needs no decoding, and then their sessions, so that
+    /// memory is asked for many of them at a time: one after the other, waiting for it is half of the work.
+    fn look_ahead<'a>(&mut self, records: &'a [Record], ahead: &mut [Ahead<'a>]) {
+        for (record, ahead) in records.iter().zip(ahead.iter_mut()) {
+            let RecordType::ViewEvents(content_type) = record.header.record_type else { continue };
+            let split = split(content_type, &record.payload, &mut ahead.events);
+            ahead.split = split.map(|split| (split, self.contexts.hash_of_split(&split)));
+        }
+        for Ahead { split, context, .. } in ahead.iter_mut() {
+            *context = split.as_ref().and_then(|(split, hash)| self.contexts.of_split(split, *hash));
+        }
+        let keys = ahead.iter().filter_map(|ahead| ahead.context).map(|context| self.contexts.session(context));
+        for session in keys.filter_map(|key| self.sessions.get(&key)) {
+            session.touch();
+            self.cubes.touch(session.cells.as_ref());
+        }
     }
 
-    /// Takes a record in, whatever it is like.
+    /// Takes a record in, whatever it is.
+    fn take(&mut self, record: &Record, ahead: &mut Ahead<'_>) {
+        match record.header.record_type {
+            RecordType::ViewEvents(content_type) => {
+                if let (Some((split, _)), Some(context)) = (ahead.split.take(), ahead.context.take()) {
+                    let (sent_at_ms, events) = (split.sent_at_ms, &ahead.events);
+                    self.view_events(&Batch { record, content_type, context, sent_at_ms, events, places: None });
+                } else if let Err(error) = self.take_decoded(record, content_type) {
+                    self.dead_letters.push(Broken {
+                        index: -1,
+                        event_count: record.header.event_count.max(1),
+                        reason: "undecodable",
+                        detail: error.to_string(),
+                        content_type: content_type.mime(),
+                        record,
+                    });
+                }
+            }
+            RecordType::EndOfInput => self.end_of_input(),
+            RecordType::Interactions(_) | RecordType::LiveDeltas | RecordType::Job => {
+                self.dead_letters.push(Broken {
+                    index: -1,
+                    event_count: record.header.event_count,
+                    reason: "foreign_record",
+                    detail: format!("a record of type {:?} is none of this topic's", record.header.record_type),
+                    content_type: "application/octet-stream",
+                    record,
+                });
+            }
+        }
+    }
+
+    /// Takes a record of view events in, whatever it is like.
     fn take_decoded(&mut self, record: &Record, content_type: ContentType) -> Result<(), DecodeError> {
         if content_type == ContentType::Cmcd {
             return self.cmcd(record);
@@ -401,36 +450,13 @@ impl PlaybackMode {
 
 impl ShardState for PlaybackShard {
     fn process(&mut self, records: &[Record]) -> Result<(), StreamError> {
-        let mut events = Vec::new();
-        for record in records {
-            match record.header.record_type {
-                RecordType::ViewEvents(content_type) => {
-                    if !self.take_split(record, content_type, &mut events)
-                        && let Err(error) = self.take_decoded(record, content_type)
-                    {
-                        self.dead_letters.push(Broken {
-                            index: -1,
-                            event_count: record.header.event_count.max(1),
-                            reason: "undecodable",
-                            detail: error.to_string(),
-                            content_type: content_type.mime(),
-                            record,
-                        });
-                    }
-                }
-                RecordType::EndOfInput => self.end_of_input(),
-                RecordType::Interactions(_) | RecordType::LiveDeltas | RecordType::Job => {
-                    self.dead_letters.push(Broken {
-                        index: -1,
-                        event_count: record.header.event_count,
-                        reason: "foreign_record",
-                        detail: format!("a record of type {:?} is none of this topic's", record.header.record_type),
-                        content_type: "application/octet-stream",
-                        record,
-                    });
-                }
+        let mut ahead: [Ahead<'_>; LOOK_AHEAD] = std::array::from_fn(|_| Ahead::default());
+        for records in records.chunks(LOOK_AHEAD) {
+            self.look_ahead(records, &mut ahead);
+            for (record, ahead) in records.iter().zip(&mut ahead) {
+                self.take(record, ahead);
+                self.fire_timers();
             }
-            self.fire_timers();
         }
         Ok(())
     }

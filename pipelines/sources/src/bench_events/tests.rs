@@ -4,12 +4,20 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::{BENCH_CONCURRENT_SESSIONS, generate_bench};
+use super::{BenchPlan, generate_bench};
+
+const CONCURRENT: u64 = 1_000;
 
 fn check(events: u64, sessions: u64, per_batch: usize) {
+    let plan = BenchPlan {
+        sessions,
+        concurrent_sessions: CONCURRENT,
+        events_per_batch: per_batch,
+        ..BenchPlan::new(events, 1_000_000, 7)
+    };
     let mut next_sequence: HashMap<String, u64> = HashMap::new();
     let (mut total, mut last_first_ms) = (0, i64::MIN);
-    for batch in generate_bench(events, sessions, per_batch, 1_000_000, 7) {
+    for batch in generate_bench(plan) {
         let session = batch.context.unwrap().session_id;
         assert_eq!(session.len(), 36);
         assert!((1..=per_batch).contains(&batch.events.len()));
@@ -32,14 +40,15 @@ fn check(events: u64, sessions: u64, per_batch: usize) {
 
 #[test]
 fn waves_follow_each_other() {
-    check(90_001, 2 * BENCH_CONCURRENT_SESSIONS + 1, 3);
+    check(9_001, 2 * CONCURRENT + 1, 3);
     check(0, 10, 20);
     check(10, 0, 20);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_batches() {
-    let batches = |seed| generate_bench(2_000, 30, 20, 0, seed).collect::<Vec<_>>();
+    let batches =
+        |seed| generate_bench(BenchPlan { sessions: 30, ..BenchPlan::new(2_000, 0, seed) }).collect::<Vec<_>>();
     assert_eq!(batches(1), batches(1));
     let ids = |seed| -> HashSet<String> {
         batches(seed).into_iter().map(|batch| batch.context.unwrap().session_id).collect()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use marquee_events::proto::ViewEventBatch;
 use marquee_events::{Clock as _, SystemClock};
-use marquee_sources::generate_bench;
+use marquee_sources::{BenchPlan, generate_bench};
 use marquee_test_servers::{KafkaCluster, kafka_is_here};
 use prost::Message as _;
 
@@ -113,9 +113,10 @@ fn a_killed_process_is_taken_over_and_every_event_counts_once() {
         line.split_whitespace().next().map(str::to_owned)
     });
     let start_ms = SystemClock::default().now_ms() - 3_600_000;
-    let batches: Vec<ViewEventBatch> = generate_bench(EVENTS, SESSIONS, 5, start_ms, 7)
-        .map(|batch| ViewEventBatch { sent_at_ms: 0, ..batch })
-        .collect();
+    let batches: Vec<ViewEventBatch> =
+        generate_bench(BenchPlan { sessions: SESSIONS, events_per_batch: 5, ..BenchPlan::new(EVENTS, start_ms, 7) })
+            .map(|batch| ViewEventBatch { sent_at_ms: 0, ..batch })
+            .collect();
     let (before, after) = batches.split_at(batches.len() / 2);
     post(&address, before);
     // Killed in the middle of its epochs: half of what was posted may be in none.

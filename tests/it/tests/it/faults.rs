@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use marquee_events::proto::ViewEventBatch;
 use marquee_events::{Clock as _, SystemClock};
-use marquee_sources::generate_bench;
+use marquee_sources::{BenchPlan, generate_bench};
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::child::{self, Up};
@@ -32,9 +32,10 @@ impl Workload {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let now_ms = SystemClock::default().now_ms();
-        let mut batches: Vec<_> = generate_bench(1_200, 60, 5, now_ms - 3_600_000, seed)
-            .map(|batch| ViewEventBatch { sent_at_ms: 0, ..batch })
-            .collect();
+        let mut batches: Vec<_> =
+            generate_bench(BenchPlan { events_per_batch: 5, ..BenchPlan::new(1_200, now_ms - 3_600_000, seed) })
+                .map(|batch| ViewEventBatch { sent_at_ms: 0, ..batch })
+                .collect();
         disorder(&mut batches, &mut rng);
         Self { batches, next: 0, sent: BTreeSet::new() }
     }

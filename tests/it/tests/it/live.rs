@@ -14,7 +14,7 @@ use marquee_lake::{EpochCommit, tables};
 use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
 use marquee_qoe::Measure;
-use marquee_sources::generate_bench;
+use marquee_sources::{BenchPlan, generate_bench};
 use marquee_stream::{
     Job, LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, Runtime, RuntimeEnv,
     RuntimeSettings, TopicSpec,
@@ -65,7 +65,7 @@ pub(crate) fn start(env: &RuntimeEnv, live: bool) -> Runtime {
 }
 
 fn append_some(runtime: &tokio::runtime::Runtime, log: &dyn PartitionLog, events: u64, pause: Duration) {
-    for batch in generate_bench(events, events / 20, 7, START_MS, 3) {
+    for batch in generate_bench(BenchPlan { events_per_batch: 7, ..BenchPlan::new(events, START_MS, 3) }) {
         let header = RecordHeader {
             record_type: RecordType::ViewEvents(ContentType::Protobuf),
             received_at_ms: batch.sent_at_ms,
