@@ -40,4 +40,5 @@ make_environment() {
 }
 stage "the peers from PyPI (first time 1–3 minutes, 600 MB)" make_environment
 printf '[%d/%d] run: peers.py %s\n' "$stage_total" "$stage_total" "$*" >&2
-exec env PYTHONDONTWRITEBYTECODE=1 "$environment/bin/python" tests/peers/peers.py --binary "$MARQUEE_BINARY" "$@"
+# The binary takes what begins with MARQUEE_ for its settings, and refuses those that it does not know.
+exec env --unset MARQUEE_BINARY PYTHONDONTWRITEBYTECODE=1 "$environment/bin/python" tests/peers/peers.py --binary "$MARQUEE_BINARY" "$@"

@@ -76,10 +76,12 @@ def marquee(binary: Path) -> Engine:
     """Its time is its own: from the start of its jobs to the last commit, before it counts what it has written."""
 
     def run(given: Input, folder: Path, to: Path) -> Run:
-        command = [binary, "bench", "stream", "--input", given.file, "--dir", folder, "--json"]
+        command = [binary, "bench", "stream", "--input", given.file, "--dir", folder, "--keep", "--json"]
         ended = _start_and_wait("Marquee", [*command, "--epoch-ms", str(1000 * EPOCH_S)], folder)
         told = json.loads(ended.stdout)
-        outputs.of_marquee(folder / "lake", to)
+        # The data of a run are in a folder of their own, whose name the binary makes up.
+        lake_dir = next(folder.glob("*/lake"), folder / "lake")
+        outputs.of_marquee(lake_dir, to)
         return _run_of(ended, {**told, "peak_memory_bytes": told["peak_rss_bytes"]})
 
     said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()

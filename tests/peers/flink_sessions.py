@@ -4,8 +4,8 @@ usage: flink_sessions.py INPUT_FOLDER WARM_UP_FOLDER OUTPUT_FOLDER [--checkpoint
 
 Reads the files of INPUT_FOLDER (one JSON record of one event a line, roughly in time order; as many files as there are
 source subtasks, so that both decode) and writes OUTPUT_FOLDER/sessions (JSON) and OUTPUT_FOLDER/report.json. The same
-job runs over WARM_UP_FOLDER before, so that the measured one meets compiled code. JobManager and TaskManager are Flink's
-local cluster, in one JVM; Python only submits.
+job runs over WARM_UP_FOLDER before, so that the measured one meets compiled code. JobManager and TaskManager are those
+of Flink's local cluster, in one JVM; Python only submits.
 
 The measured time is from the moment at which a source has opened its file (seen in /proc every 20 ms) until the job has
 ended, with its last checkpoint complete and its files committed. CPU seconds are those of the whole process tree.
