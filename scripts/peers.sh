@@ -2,6 +2,7 @@
 # Marquee beside Apache Flink and DuckDB, on the same file and two cores: runs tests/peers/peers.py with the arguments given.
 # MARQUEE_BINARY is the binary to measure; the one of `make build` by default. The peers come from PyPI, into the cache.
 set -euo pipefail
+[[ -z ${MARQUEE_BINARY:-} ]] || MARQUEE_BINARY=$(realpath -m "$MARQUEE_BINARY")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/stages.sh
 
@@ -41,4 +42,5 @@ make_environment() {
 stage "the peers from PyPI (first time 1–3 minutes, 600 MB)" make_environment
 printf '[%d/%d] run: peers.py %s\n' "$stage_total" "$stage_total" "$*" >&2
 # The binary takes what begins with MARQUEE_ for its settings, and refuses those that it does not know.
-exec env --unset MARQUEE_BINARY PYTHONDONTWRITEBYTECODE=1 "$environment/bin/python" tests/peers/peers.py --binary "$MARQUEE_BINARY" "$@"
+exec env --unset MARQUEE_BINARY PYTHONDONTWRITEBYTECODE=1 \
+  "$environment/bin/python" tests/peers/peers.py --binary "$MARQUEE_BINARY" "$@"

@@ -130,7 +130,13 @@ def main(arguments: list[str]) -> int:
     except OutputsDiffer as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
-    except (UnusableInput, engines.EngineFailed, outputs.UnreadableOutput, OSError) as problem:
+    except (
+        UnusableInput,
+        engines.EngineFailed,
+        outputs.UnreadableOutput,
+        OSError,
+        subprocess.SubprocessError,
+    ) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     if options.json:

@@ -43,14 +43,14 @@ def rows_of(path):
     return duckdb.connect().execute(f"SELECT {', '.join(outputs.COLUMNS)} FROM '{path}' ORDER BY ALL").fetchall()
 
 
-def test_lines_are_dealt_in_turns(tmp_path):
+def test_lines_are_dealt_in_turns(tmp_path, monkeypatch):
+    monkeypatch.setattr(input_file, "WARM_UP_EVENTS", 5)
     file = tmp_path / "events.jsonl"
     file.write_text("".join(map(line, range(50))))
     given = input_file.prepare(file, tmp_path)
     assert (given.events, given.bytes) == (50, file.stat().st_size)
     parts = [(given.parts / f"part-{part}.jsonl").read_text() for part in range(2)]
     assert parts == ["".join(map(line, range(part, 50, 2))) for part in range(2)]
-    # A tenth of them.
     assert [len((given.warm_up / f"part-{part}.jsonl").read_text().splitlines()) for part in range(2)] == [3, 2]
 
 
