@@ -24,7 +24,7 @@ import process_tree
 PARALLELISM = 2
 
 # Enough that the heap is no limit: state and buffers take a fraction of it, and Flink's default for a TaskManager is
-# less. Of the collectors of Java 17, the parallel one takes the least CPU time here.
+# less. The parallel collector takes less CPU time here than G1, the JVM's default.
 JVM_ARGUMENTS = "-Xms2g -Xmx2g -XX:+UseParallelGC"
 
 # Events are up to ten seconds behind others; Marquee's watermark waits for as long.

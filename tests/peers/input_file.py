@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-# Flink runs over so many of the first events before it is measured. After a third of them the measured job still took a
-# third more CPU time: the JVM was compiling.
+# Flink runs over so many of the first events before it is measured. After a third of them the measured job took up to
+# a third more CPU time: the JVM was still compiling.
 WARM_UP_EVENTS = 1_000_000
 
 # Flink's file source hands a local file to one subtask as a whole: with one file, only one of the two would decode.

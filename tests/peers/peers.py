@@ -26,6 +26,7 @@ import outputs
 import report
 from input_file import Input, UnusableInput, prepare
 
+# With fewer, what Flink does once in a job is a large part of its time.
 DEFAULT_EVENTS = 2_000_000
 DEFAULT_RUNS = 3
 CPUS = 2
