@@ -18,7 +18,7 @@ SECONDS ?= 600
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\n'; printf '  %s\n' 'ARGS="…"          arguments for demo, demo-once, bench, fuzz and players' \
+	@printf '\n'; printf '  %s\n' 'ARGS="…"          arguments for demo, demo-once, bench, peers, fuzz and players' \
 	  'SECONDS, FIRST    how long soak plays, and from which seed on' \
 	  'MARQUEE_DATA      folder with waterloo-sqoe4/ and ml-latest-small/, for the tests on real data' \
 	  'CARGO_TARGET_DIR  where cargo builds, now $(CARGO_TARGET_DIR)'
@@ -87,6 +87,10 @@ generate: ## write the generated files anew
 .PHONY: bench
 bench: ## measure the streaming path in both record formats: JSON on stdout
 	@scripts/bench.sh $(ARGS)
+
+.PHONY: peers
+peers: ## measure Marquee beside Apache Flink and DuckDB, on the same file (needs Java and Python 3.11 or 3.12)
+	@scripts/peers.sh $(ARGS)
 
 .PHONY: doc
 doc: ## build the API documentation

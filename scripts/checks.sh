@@ -25,7 +25,7 @@ declare -A titles=(
   [pages]="pages in Chromium, over made-up viewers"
   [journey]="the loop in Chromium, from marquee demo"
   [players]="hls.js, dash.js and Shaka in Chromium, against what really happened"
-  [oracle]="tests of the oracles"
+  [oracle]="tests of the oracles and of the comparison with the peers"
   [deny]="cargo deny check"
 )
 
@@ -102,7 +102,7 @@ run() {
     udf) stage "$title" scripts/udf.sh ;;
     fuzz) check_fuzz ;;
     # No __pycache__ beside the sources; pytest's own cache goes where git does not look.
-    oracle) stage "$title" env PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -o cache_dir=.cache/pytest tests/oracle ;;
+    oracle) stage "$title" env PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -o cache_dir=.cache/pytest tests/oracle tests/peers ;;
     deny) check_deny ;;
   esac
 }

@@ -283,6 +283,10 @@ pub(crate) struct BenchStreamOptions {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
+    /// Leave the data, in a new folder within DIR
+    #[arg(long, requires = "dir")]
+    pub(crate) keep: bool,
+
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,

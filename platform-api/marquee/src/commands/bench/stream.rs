@@ -97,7 +97,8 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &BenchStreamOption
     if let Some(path) = &options.write_input {
         return write_input(path, options);
     }
-    let folder = folder(options.dir.as_deref())?;
+    let mut folder = folder(options.dir.as_deref())?;
+    folder.disable_cleanup(options.keep);
     let report = match &options.input {
         Some(input) => of_file(runtime, folder.path(), input, options)?,
         None => of_log(runtime, folder.path(), options)?,
