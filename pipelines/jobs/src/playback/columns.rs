@@ -240,7 +240,7 @@ mod tests {
         sparse.set(9, 0);
         let array = sparse.numbers::<Int64Type>(10);
         assert_eq!((array.null_count(), array.as_primitive::<Int64Type>().value(1), array.is_valid(9)), (8, 7, true));
-        assert_eq!(Sparse::<i64>::default().numbers::<Int64Type>(3).null_count(), 3);
+        assert_eq!(Sparse::<i64>::default().numbers::<Int64Type>(3).logical_null_count(), 3);
         let mut flags = Sparse::default();
         flags.set(2, true);
         assert_eq!(flags.flags(3).as_boolean().iter().collect::<Vec<_>>(), [None, None, Some(true)]);
