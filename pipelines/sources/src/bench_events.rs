@@ -54,8 +54,9 @@ impl BenchPlan {
     }
 }
 
-/// Batches in the order of their first event. A session is play requested, first frame, then every ten seconds a
-/// heartbeat, sometimes a stall or a rendition, then its end. Session ids have 36 characters. Deterministic.
+/// Batches in the order of their first event, but for those that begin with the end of a stall, which may come up to ten
+/// seconds late. A session is play requested, first frame, then every ten seconds a heartbeat, sometimes a stall or a
+/// rendition, then its end. Session ids have 36 characters. Deterministic.
 pub fn generate_bench(plan: BenchPlan) -> impl Iterator<Item = ViewEventBatch> {
     let sessions = plan.sessions.max(1).min(plan.events);
     let per_batch = plan.events_per_batch.max(1) as u64;
