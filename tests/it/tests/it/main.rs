@@ -20,6 +20,7 @@ mod oracle;
 mod oracle_random;
 mod order;
 mod recommend;
+mod recompute;
 mod rows_client;
 mod rows_interfaces;
 mod serving_faults;

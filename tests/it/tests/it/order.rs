@@ -23,7 +23,7 @@ use prost::Message as _;
 
 use crate::memory_lake::{MemoryLake, shared, text_rows};
 
-const START_MS: i64 = 1_700_000_000_000;
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
 const PARTITIONS: u32 = 2;
 
 /// What the engine makes of some input.
@@ -34,7 +34,7 @@ struct Outcome {
     bronze: std::collections::BTreeSet<Vec<String>>,
 }
 
-const SESSION_COLUMNS: &[&str] = &[
+pub(crate) const SESSION_COLUMNS: &[&str] = &[
     "title_id",
     "country",
     "started_at",
@@ -184,7 +184,7 @@ fn lake_after(mode: PlaybackMode, steps: &[Step]) -> Arc<MemoryLake> {
 }
 
 /// A session of a kind's payloads with the given pauses (ms) between them.
-fn session(index: usize, kinds: &[u8], gaps_ms: &[i64]) -> ViewEventBatch {
+pub(crate) fn session(index: usize, kinds: &[u8], gaps_ms: &[i64]) -> ViewEventBatch {
     let mut at_ms = START_MS + index as i64 * 7_000;
     let mut media_ms = 0;
     let events = kinds.iter().zip(gaps_ms).enumerate().map(|(sequence, (kind, gap_ms))| {
