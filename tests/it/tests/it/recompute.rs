@@ -243,55 +243,52 @@ fn parts_make_the_whole_in_any_order_and_at_the_same_time() {
     check_with_oracle(&home);
 }
 
-/// Kills it on the first and on the second pass, and lets it finish.
-fn killed_at(points: &[&str]) {
+/// Kills it at each of these points and passes, one after the other, and lets it finish. Whether each is reached is up to
+/// `must`: behind a decision there may be nothing left to do.
+fn killed_at(home: &Path, points: &[&str], must: bool) {
     for point in points {
-        let folder = tempfile::tempdir().expect("a folder");
-        let home = copy(folder.path());
-        for pass in [1, 2] {
-            let output = recompute_killed_at(&home, &format!("{point}:{pass}"));
-            // On the second pass there may be nothing left to do.
-            let is_done = pass == 2 && output.status.success();
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.signal() == Some(9) || is_done, "{point}:{pass} {}: {stderr}", output.status);
-        }
-        report(&home, &[]);
-        check_same(&outcome(&home), &late_home().expected);
-        check_with_oracle(&home);
+        let output = recompute_killed_at(home, point);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let is_done = !must && output.status.success();
+        assert!(output.status.signal() == Some(9) || is_done, "{point} {}: {stderr}", output.status);
     }
 }
 
-#[test]
-fn killed_while_it_writes() {
-    killed_at(&["repair-before-write", "parquet-before-write", "store-before-sync", "parquet-after-write"]);
+fn finish_and_check(home: &Path) {
+    report(home, &[]);
+    check_same(&outcome(home), &late_home().expected);
+    check_with_oracle(home);
 }
 
 #[test]
-fn killed_around_the_decision() {
-    killed_at(&["snapshot-before-write", "manifest-before-create", "manifest-after-create", "commit-before-tables"]);
-}
-
-#[test]
-fn killed_while_it_commits() {
-    killed_at(&["delta-before-commit", "delta-after-commit", "commit-between-tables", "repair-committed"]);
+fn killed_before_the_decision() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = copy(folder.path());
+    let points = ["parquet-before-write", "store-before-sync", "parquet-after-write"];
+    let passes = |pass: u32| points.map(|point| format!("{point}:{pass}"));
+    let points: Vec<String> = passes(1).into_iter().chain(passes(2)).collect();
+    killed_at(&home, &points.iter().map(String::as_str).collect::<Vec<_>>(), true);
+    killed_at(&home, &["repair-before-write:1", "snapshot-before-write:1", "manifest-before-create:1"], true);
+    // These are passed once an epoch: the first shard's is decided then.
+    killed_at(&home, &["snapshot-before-write:2", "manifest-before-create:2", "repair-before-write:2"], false);
+    finish_and_check(&home);
 }
 
 /// An epoch that was decided and not committed is rolled forward: by the next recompute, killed there, too, and by
 /// services.
 #[test]
-fn killed_while_it_rolls_forward() {
+fn killed_after_the_decision() {
     for services in [false, true] {
         let folder = tempfile::tempdir().expect("a folder");
         let home = copy(folder.path());
-        for kill_at in ["manifest-after-create:1", "repair-rolled-forward:1", "commit-between-tables:2"] {
-            assert_eq!(recompute_killed_at(&home, kill_at).status.signal(), Some(9), "{kill_at}");
-        }
+        killed_at(&home, &["manifest-after-create:1", "commit-before-tables:1", "delta-before-commit:1"], true);
+        killed_at(&home, &["delta-after-commit:1", "commit-between-tables:1", "repair-rolled-forward:1"], true);
         if services {
             start(&home).stop();
+        } else {
+            killed_at(&home, &["commit-between-tables:2", "repair-committed:1", "manifest-after-create:1"], false);
         }
-        report(&home, &[]);
-        check_same(&outcome(&home), &late_home().expected);
-        check_with_oracle(&home);
+        finish_and_check(&home);
     }
 }
 

@@ -1,0 +1,223 @@
+//! Any delay, beyond the horizon, too, ends in the same result once late events are recomputed: with recomputes at any
+//! time between the shards' own epochs, of some sessions or of all, and sessions that go on after they were recomputed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int32Type, Int64Type};
+use marquee_events::proto::ViewEventBatch;
+use marquee_jobs::playback::{EpochOffsets, History, LateBatch, LateSession, WrittenSession};
+use marquee_jobs::{PLAYBACK_TOPIC, Playback, PlaybackMode};
+use marquee_lake::tables;
+use marquee_stream::{Decision, Job as _, RepairEnv, RuntimeEnv, ShardId, ShardRepair, StreamError};
+use proptest::prelude::*;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use crate::memory_lake::{MemoryLake, text_rows};
+use crate::order::{Outcome, Step, lake_after, outcome, session};
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// A shard's rows in a lake in memory.
+struct Place<'a> {
+    lake: &'a MemoryLake,
+    repair: &'a ShardRepair,
+    partition: u32,
+}
+
+impl History for Place<'_> {
+    fn rows(&mut self, session_ids: &[&str], offsets: &[Range<u64>]) -> Result<Vec<RecordBatch>, StreamError> {
+        let rows = self.lake.rows(&tables::EVENTS).into_iter().map(|batch| {
+            let column = |name| batch.column(tables::EVENTS.index_of(name));
+            let ids = column("session_id").as_string::<i32>();
+            let partitions = column("partition").as_primitive::<Int32Type>();
+            let of_offset = column("offset").as_primitive::<Int64Type>();
+            let wanted = |row: usize| {
+                partitions.value(row) == self.partition as i32
+                    && session_ids.contains(&ids.value(row))
+                    && offsets.iter().any(|range| range.contains(&(of_offset.value(row) as u64)))
+            };
+            let mask: BooleanArray = (0..batch.num_rows()).map(|row| Some(wanted(row))).collect();
+            filter_record_batch(&batch, &mask).expect("a mask of its rows")
+        });
+        Ok(rows.collect())
+    }
+
+    fn is_crowded(&mut self, _: &str) -> Result<bool, StreamError> {
+        Ok(false)
+    }
+
+    fn keeps_manifest(&mut self, epoch: u64) -> Result<bool, StreamError> {
+        self.repair.keeps_manifest(epoch)
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
+}
+
+/// Rows of a table that are of this partition, without it.
+fn rows_of(lake: &MemoryLake, table: &marquee_lake::TableSpec, partition: u32, columns: &[&str]) -> Vec<Vec<String>> {
+    let rows = text_rows(&lake.rows(table), &[&["partition"], columns].concat());
+    rows.into_iter().filter(|row| row[0] == partition.to_string()).map(|row| row[1..].to_vec()).collect()
+}
+
+/// What the command's queries say.
+fn late_sessions(lake: &MemoryLake, partition: u32) -> Vec<LateSession> {
+    let key = ["session_id", "player_instance", "offset", "index"];
+    let folded: BTreeSet<_> = rows_of(lake, &tables::RECOMPUTED_EVENTS, partition, &key).into_iter().collect();
+    let mut sessions: BTreeMap<Vec<String>, (LateSession, bool)> = BTreeMap::new();
+    for row in rows_of(lake, &tables::LATE_EVENTS, partition, &key) {
+        let (session, is_wanted) = sessions.entry(row[..2].to_vec()).or_insert_with(|| {
+            let (session_id, player_instance) = (row[0].clone(), row[1].clone());
+            (LateSession { session_id, player_instance, late_offsets: vec![], folded_to: 0, written: None }, false)
+        });
+        let offset = number(&row[2]);
+        session.late_offsets.push(offset);
+        if folded.contains(&row) {
+            session.folded_to = session.folded_to.max(offset + 1);
+        } else {
+            *is_wanted = true;
+        }
+    }
+    let columns = ["session_id", "player_instance", "epoch", "revision", "is_final", "late_events", "bronze_epochs"];
+    let mut written = rows_of(lake, &tables::SESSION_REVISIONS, partition, &columns);
+    written.sort_by_key(|row| (number(&row[2]), number(&row[3])));
+    let mut revisions: BTreeSet<Vec<String>> = BTreeSet::new();
+    for row in written {
+        let Some((session, _)) = sessions.get_mut(&row[..2]) else { continue };
+        let epochs: Vec<u64> = row[6].trim_matches(['[', ']']).split(", ").map(number).collect();
+        let former = session.written.take();
+        session.written = Some(WrittenSession {
+            is_one_life: revisions.insert(vec![row[0].clone(), row[1].clone(), row[3].clone()])
+                && former.as_ref().is_none_or(|former| former.is_one_life),
+            first_epoch: former.map_or(epochs[0], |former| former.first_epoch.min(epochs[0])),
+            revision: number(&row[3]),
+            is_final: row[4] == "true",
+            late_events: number(&row[5]),
+            bronze_epochs: epochs,
+        });
+    }
+    sessions.into_values().filter(|(_, is_wanted)| *is_wanted).map(|(session, _)| session).collect()
+}
+
+/// Recomputes every shard: all sessions with late events, or those that a seed picks.
+pub(crate) fn recompute(env: &RuntimeEnv, lake: &MemoryLake, step: usize, some: Option<u64>) {
+    let job = Playback::new(PlaybackMode::Live);
+    let repair_env = RepairEnv {
+        lake: env.lake.clone(),
+        store: env.store.clone(),
+        state_root: env.state_root.clone(),
+        clock: env.clock.clone(),
+        handle: env.handle.clone(),
+        writer_id: format!("recompute-{step}"),
+    };
+    let mut rng = StdRng::seed_from_u64(some.unwrap_or_default());
+    for partition in 0..2 {
+        let id = ShardId { job: job.name(), topic: PLAYBACK_TOPIC.to_owned(), partition };
+        let mut repair = ShardRepair::new(&repair_env, id.clone(), &job);
+        let Some(as_of) = repair.newest().expect("it is whole") else { continue };
+        let mut sessions = late_sessions(lake, partition);
+        sessions.retain(|_| some.is_none() || rng.random_bool(0.5));
+        for sessions in sessions.chunks(3) {
+            let mut batch = LateBatch::new(sessions.to_vec(), as_of.manifest.next_offset);
+            loop {
+                let newest = repair.newest().expect("it is whole").expect("it was there");
+                let mut epochs: Vec<(u64, u64)> = rows_of(lake, &tables::EPOCHS, partition, &["epoch", "next_offset"])
+                    .iter()
+                    .map(|row| (number(&row[0]), number(&row[1])))
+                    .collect();
+                epochs.sort_unstable();
+                let mut offsets = EpochOffsets::default();
+                offsets.extend(epochs);
+                let mut place = Place { lake, repair: &repair, partition };
+                let io = repair.io();
+                let done = job.recompute(&id, &newest, &mut batch, &offsets, &mut place, &io).expect("rows are read");
+                assert_eq!(done.left, marquee_jobs::playback::Left::default());
+                let Some(frozen) = done.frozen else { break };
+                if repair.decide(&newest.manifest, frozen).expect("it is written") == Decision::Won {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Cuts sessions into batches and delivers them in any order, with epochs, restarts and recomputes in between.
+fn schedule(sessions: &[ViewEventBatch], seed: u64) -> Vec<Step> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut pieces = Vec::new();
+    for session in sessions {
+        let mut events = session.events.clone();
+        while !events.is_empty() {
+            let length = rng.random_range(1..=events.len().min(5));
+            let piece = ViewEventBatch { events: events.drain(..length).collect(), ..session.clone() };
+            // Late by nothing, by hours or by days.
+            let delay_ms = *[0, 0, 3 * HOUR_MS, 2 * DAY_MS, 9 * DAY_MS].choose(&mut rng).expect("there are delays");
+            let at_ms = piece.events.last().map_or(0, |event| event.event_time_ms) + delay_ms;
+            pieces.extend((0..rng.random_range(1..=2)).map(|_| (at_ms, piece.clone())));
+        }
+    }
+    pieces.shuffle(&mut rng);
+    pieces.sort_by_key(|(at_ms, _)| *at_ms);
+    let mut steps = Vec::new();
+    for (_, piece) in pieces {
+        steps.push(Step::Append(vec![piece]));
+        match rng.random_range(0..12) {
+            0..=3 => steps.push(Step::Epoch),
+            4 => steps.push(Step::Restart),
+            5 => steps.push(Step::Recompute(None)),
+            6 => steps.push(Step::Recompute(Some(rng.random()))),
+            7 => steps.extend([Step::Epoch, Step::Recompute(Some(rng.random()))]),
+            _ => {}
+        }
+    }
+    steps
+}
+
+/// Sessions of less than the six days after which a shard forgets one, within two weeks, and at their end one in every partition, so that all others are over.
+fn sessions() -> impl Strategy<Value = Vec<ViewEventBatch>> {
+    let gap = prop_oneof![12 => 0_i64..20_000, 2 => 250_000_i64..500_000, 1 => 0..8 * HOUR_MS];
+    let events = prop::collection::vec((any::<u8>(), gap), 3..16);
+    let start = 0..10 * DAY_MS;
+    prop::collection::vec((start, events), 2..7).prop_map(|sessions| {
+        sessions
+            .into_iter()
+            .enumerate()
+            .map(|(index, (start_ms, events))| {
+                let (kinds, mut gaps): (Vec<u8>, Vec<i64>) = events.into_iter().unzip();
+                gaps[0] += start_ms;
+                session(index, &kinds, &gaps)
+            })
+            .collect()
+    })
+}
+
+fn last_sessions() -> Step {
+    let gaps = [30 * DAY_MS, 1_000];
+    Step::Append((10..20).map(|index| session(2 * index, &[0, 1], &gaps)).collect())
+}
+
+fn play(mode: PlaybackMode, steps: Vec<Step>) -> (Outcome, usize) {
+    let lake = lake_after(mode, &steps);
+    (outcome(&lake), text_rows(&lake.rows(&tables::RECOMPUTED_EVENTS), &["offset"]).len())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_delay_gives_the_same_result(sessions in sessions(), seed in any::<u64>()) {
+        let mut in_order: Vec<Step> = sessions.iter().map(|session| Step::Append(vec![session.clone()])).collect();
+        in_order.push(last_sessions());
+        let (expected, _) = play(PlaybackMode::Import, in_order);
+        let mut mixed = schedule(&sessions, seed);
+        mixed.extend([Step::Epoch, last_sessions(), Step::Epoch, Step::Recompute(None)]);
+        let (found, _) = play(PlaybackMode::Live, mixed);
+        prop_assert_eq!(&found, &expected);
+    }
+}
