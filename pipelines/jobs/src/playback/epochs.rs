@@ -35,7 +35,9 @@ impl Epochs {
     pub(crate) fn insert_all(&mut self, epochs: impl IntoIterator<Item = u64>) {
         let all: BTreeSet<u64> = self.iter().chain(epochs).collect();
         *self = Self::default();
-        all.into_iter().for_each(|epoch| self.push(epoch));
+        for epoch in all {
+            self.push(epoch);
+        }
     }
 
     /// Puts the epochs of `earlier` before these; those that are in both come once.

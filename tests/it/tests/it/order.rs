@@ -11,6 +11,7 @@ use marquee_events::proto::{
     ViewEvent, ViewEventBatch, Viewport, view_event::Payload,
 };
 use marquee_events::{ContentType, ManualClock, PlayerState};
+use marquee_jobs::playback::Left;
 use marquee_jobs::{LIVE_TOPIC, PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::tables;
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
@@ -114,8 +115,8 @@ pub(crate) enum Step {
     Epoch,
     /// Stop gracefully and start again from the manifests.
     Restart,
-    /// Fold the late events of some sessions, or of all.
-    Recompute(Option<u64>),
+    /// Fold the late events of some sessions, or of all; what has to be left alone.
+    Recompute(Option<u64>, Left),
 }
 
 fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
@@ -174,7 +175,9 @@ pub(crate) fn lake_after(mode: PlaybackMode, steps: &[Step]) -> Arc<MemoryLake> 
                 env.writer_id = number.to_string();
                 jobs = start(&env);
             }
-            Step::Recompute(some) => crate::recompute_order::recompute(&env, &lake, number, *some),
+            Step::Recompute(some, left) => {
+                assert_eq!(crate::recompute_order::recompute(&env, &lake, number, *some), *left);
+            }
         }
     }
     let end = |partition| NewRecord {

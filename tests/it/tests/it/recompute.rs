@@ -4,7 +4,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use marquee_events::proto::{ViewEvent, ViewEventBatch};
 use rand::seq::SliceRandom as _;
@@ -157,30 +157,35 @@ struct Late {
     expected: [Vec<Value>; 3],
 }
 
-fn late_home() -> &'static Late {
-    static LATE: OnceLock<Late> = OnceLock::new();
-    LATE.get_or_init(|| {
-        let story = Story::new(7);
-        let folder = tempfile::tempdir().expect("a folder");
-        let (in_time, home) = (folder.path().join("in-time"), folder.path().join("home"));
-        let mut up = start(&in_time);
-        post(&mut up, &story.in_time());
-        up.stop();
-        assert_eq!(child::number(&in_time, "SELECT count(*) FROM late_events"), 0);
-        let expected = outcome(&in_time);
-        let mut up = start(&home);
-        let (timely, late) = story.timely_and_late();
-        post(&mut up, &timely);
-        post(&mut up, &late);
-        up.stop();
-        Late { folder, expected }
-    })
+/// Made once for the tests that run at the same time, removed with the last of them.
+fn late_home() -> Arc<Late> {
+    static LATE: Mutex<Weak<Late>> = Mutex::new(Weak::new());
+    let mut known = LATE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(late) = known.upgrade() {
+        return late;
+    }
+    let story = Story::new(7);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (in_time, home) = (folder.path().join("in-time"), folder.path().join("home"));
+    let mut up = start(&in_time);
+    post(&mut up, &story.in_time());
+    up.stop();
+    assert_eq!(child::number(&in_time, "SELECT count(*) FROM late_events"), 0);
+    let expected = outcome(&in_time);
+    let mut up = start(&home);
+    let (timely, late) = story.timely_and_late();
+    post(&mut up, &timely);
+    post(&mut up, &late);
+    up.stop();
+    let late = Arc::new(Late { folder, expected });
+    *known = Arc::downgrade(&late);
+    late
 }
 
 /// A copy of the home, to be changed.
-fn copy(to: &Path) -> PathBuf {
+fn copy(late: &Late, to: &Path) -> PathBuf {
     let home = to.join("home");
-    let mut folders = vec![(late_home().folder.path().join("home"), home.clone())];
+    let mut folders = vec![(late.folder.path().join("home"), home.clone())];
     while let Some((from, to)) = folders.pop() {
         std::fs::create_dir_all(&to).expect("a folder");
         for entry in std::fs::read_dir(&from).expect("a folder") {
@@ -199,9 +204,10 @@ fn copy(to: &Path) -> PathBuf {
 #[test]
 fn an_hour_that_comes_two_days_late_ends_in_the_same_numbers() {
     let folder = tempfile::tempdir().expect("a folder");
-    let home = copy(folder.path());
+    let late_home = late_home();
+    let home = copy(&late_home, folder.path());
     check_with_oracle(&home);
-    assert!(outcome(&home) != late_home().expected, "it matters");
+    assert!(outcome(&home) != late_home.expected, "it matters");
     let late = child::number(&home, "SELECT count(*) FROM late_events");
     let sessions =
         child::number(&home, "SELECT count(*) FROM (SELECT DISTINCT session_id, player_instance FROM late_events)");
@@ -211,7 +217,7 @@ fn an_hour_that_comes_two_days_late_ends_in_the_same_numbers() {
     assert!(message.contains("2023-11-17 is not over") && message.contains("nothing was changed"), "{message}");
     let done = report(&home, &[]);
     assert_eq!((done["sessions"].as_u64(), done["late_events"].as_u64()), (Some(sessions), Some(late)), "{done}");
-    check_same(&outcome(&home), &late_home().expected);
+    check_same(&outcome(&home), &late_home.expected);
     check_with_oracle(&home);
     let files = child::stdout(&home, &["lake", "tables", "--json"]);
     let again = report(&home, &[]);
@@ -226,7 +232,8 @@ fn an_hour_that_comes_two_days_late_ends_in_the_same_numbers() {
 #[test]
 fn parts_make_the_whole_in_any_order_and_at_the_same_time() {
     let folder = tempfile::tempdir().expect("a folder");
-    let home = copy(folder.path());
+    let late_home = late_home();
+    let home = copy(&late_home, folder.path());
     let late = child::number(&home, "SELECT count(*) FROM late_events");
     let run = |part: &'static str| {
         let home = home.clone();
@@ -239,7 +246,7 @@ fn parts_make_the_whole_in_any_order_and_at_the_same_time() {
     let folded = |report: &Value| report["late_events"].as_u64().expect("a number");
     assert!(folded(&first) > 0 && folded(&first) < late, "{first}");
     assert_eq!(folded(&first) + reports.iter().map(folded).sum::<u64>(), late);
-    check_same(&outcome(&home), &late_home().expected);
+    check_same(&outcome(&home), &late_home.expected);
     check_with_oracle(&home);
 }
 
@@ -254,16 +261,17 @@ fn killed_at(home: &Path, points: &[&str], must: bool) {
     }
 }
 
-fn finish_and_check(home: &Path) {
+fn finish_and_check(home: &Path, late_home: &Late) {
     report(home, &[]);
-    check_same(&outcome(home), &late_home().expected);
+    check_same(&outcome(home), &late_home.expected);
     check_with_oracle(home);
 }
 
 #[test]
 fn killed_before_the_decision() {
     let folder = tempfile::tempdir().expect("a folder");
-    let home = copy(folder.path());
+    let late_home = late_home();
+    let home = copy(&late_home, folder.path());
     let points = ["parquet-before-write", "store-before-sync", "parquet-after-write"];
     let passes = |pass: u32| points.map(|point| format!("{point}:{pass}"));
     let points: Vec<String> = passes(1).into_iter().chain(passes(2)).collect();
@@ -271,7 +279,7 @@ fn killed_before_the_decision() {
     killed_at(&home, &["repair-before-write:1", "snapshot-before-write:1", "manifest-before-create:1"], true);
     // These are passed once an epoch: the first shard's is decided then.
     killed_at(&home, &["snapshot-before-write:2", "manifest-before-create:2", "repair-before-write:2"], false);
-    finish_and_check(&home);
+    finish_and_check(&home, &late_home);
 }
 
 /// An epoch that was decided and not committed is rolled forward: by the next recompute, killed there, too, and by
@@ -280,7 +288,8 @@ fn killed_before_the_decision() {
 fn killed_after_the_decision() {
     for services in [false, true] {
         let folder = tempfile::tempdir().expect("a folder");
-        let home = copy(folder.path());
+        let late_home = late_home();
+        let home = copy(&late_home, folder.path());
         killed_at(&home, &["manifest-after-create:1", "commit-before-tables:1", "delta-before-commit:1"], true);
         killed_at(&home, &["delta-after-commit:1", "commit-between-tables:1", "repair-rolled-forward:1"], true);
         if services {
@@ -288,7 +297,7 @@ fn killed_after_the_decision() {
         } else {
             killed_at(&home, &["commit-between-tables:2", "repair-committed:1", "manifest-after-create:1"], false);
         }
-        finish_and_check(&home);
+        finish_and_check(&home, &late_home);
     }
 }
 
@@ -299,6 +308,7 @@ pub const KILLED: &[&str] = &["repair-before-write", "repair-committed", "repair
 /// in between are folded by the next call, and so are those of sessions that were folded before.
 #[test]
 fn beside_running_services() {
+    let late_home = late_home();
     let story = Story::new(7);
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("home");
@@ -319,7 +329,7 @@ fn beside_running_services() {
     assert!(up.drained("playback"));
     report(&home, &[]);
     up.stop();
-    check_same(&outcome(&home), &late_home().expected);
+    check_same(&outcome(&home), &late_home.expected);
     check_with_oracle(&home);
     assert_eq!(
         child::number(&home, "SELECT count(*) FROM late_events"),

@@ -487,3 +487,24 @@ fn first_time(rows: &SessionRows, before_sequence: u64, only_folded: bool) -> Op
     let first = known.min_by_key(|row| (row.sequence, row.event_id.as_str(), row.offset, row.index));
     first.map(|row| row.time_ms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_belong_to_the_first_epoch_that_ends_behind_them() {
+        let mut epochs = EpochOffsets::default();
+        assert_eq!((epochs.last_epoch(), epochs.epoch_of(0)), (0, None));
+        epochs.extend([(1, 10), (2, 10)]); // the second one has no records
+        epochs.extend([(3, 15), (5, 20)]);
+        assert_eq!(epochs.last_epoch(), 5);
+        assert_eq!(
+            [0, 9, 10, 14, 15, 19, 20].map(|offset| epochs.epoch_of(offset)),
+            [Some(1), Some(1), Some(3), Some(3), Some(5), Some(5), None]
+        );
+        assert_eq!(epochs.ranges([1, 3]), [0..15], "neighbours are one range");
+        assert_eq!(epochs.ranges([1, 2, 5]), [0..10, 15..20]);
+        assert!(epochs.ranges([2, 4, 9]).is_empty());
+    }
+}

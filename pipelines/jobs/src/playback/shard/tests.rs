@@ -5,6 +5,7 @@ use marquee_qoe::Measure;
 use marquee_stream::RecordHeader;
 
 use super::*;
+use crate::playback::contexts::session_key;
 use crate::live::{LiveCell, LiveRecord, LiveView};
 use crate::playback::session::CloseReason;
 use crate::playback::{Cube, OTHER};
