@@ -4,6 +4,7 @@
 
 mod history;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,14 +97,30 @@ pub(crate) fn run(
         bar.inc_length(late.count(id.partition)?);
     }
     let epoch_interval = Duration::from_millis(u64::from(settings.jobs.epoch_interval_ms));
-    // Parts that run side by side begin with different shards, so that they seldom meet.
-    let first = options.shard.index as usize % shards.len().max(1);
-    shards.rotate_left(first);
-    for (repair, id) in shards {
-        let (clock, part, late, job) = (clock.clone(), options.shard, &late, &job);
-        let (epochs, as_of, owner_waits_for) = (EpochOffsets::default(), None, None);
-        let mut shard = Shard { repair, id, job, late, part, epoch_interval, clock, epochs, as_of, owner_waits_for };
-        shard.recompute(&mut report, &bar)?;
+    let mut shards: VecDeque<Shard<'_>> = shards
+        .into_iter()
+        .map(|(repair, id)| Shard {
+            repair,
+            id,
+            job: &job,
+            late: &late,
+            part: options.shard,
+            epoch_interval,
+            clock: clock.clone(),
+            epochs: EpochOffsets::default(),
+            as_of: None,
+            after: None,
+            batches: VecDeque::new(),
+            owner_waits_for: None,
+        })
+        .collect();
+    // Parts that run side by side begin with different shards, so that they seldom meet. A batch of each in turn: an
+    // owner at work goes on while the others' shards are folded.
+    shards.rotate_left(options.shard.index as usize % shards.len().max(1));
+    while let Some(mut shard) = shards.pop_front() {
+        if shard.step(&mut report, &bar)? {
+            shards.push_back(shard);
+        }
     }
     bar.finish_and_clear();
     if options.json { print_json(&report) } else { print_report(&report) }
@@ -163,6 +180,10 @@ struct Shard<'a> {
     /// Which offsets its epochs hold, as far as that was asked.
     epochs: EpochOffsets,
     as_of: Option<AsOf>,
+    /// The last session that was folded or left alone.
+    after: Option<(String, String)>,
+    /// What the tables said comes next.
+    batches: VecDeque<Vec<LateSession>>,
     /// The epoch that an owner at work has lost to this command: it gets the next one.
     owner_waits_for: Option<u64>,
 }
@@ -184,27 +205,34 @@ impl AsOf {
 }
 
 impl Shard<'_> {
-    fn recompute(&mut self, report: &mut Report, bar: &ProgressBar) -> Result<(), Failure> {
-        let mut after: Option<(String, String)> = None;
-        let key = |session: &LateSession| (session.session_id.clone(), session.player_instance.clone());
-        'pages: loop {
-            let Some(newest) = self.repair.newest()? else { return Ok(()) };
-            let as_of = *self.as_of.insert(AsOf::new(&newest));
-            self.learn_epochs(newest.manifest.epoch)?;
-            let page = self.late.page(self.id.partition, after.as_ref(), PAGE_SESSIONS)?;
-            let Some(last) = page.last().map(|(session, _)| key(session)) else { return Ok(()) };
-            let (mine, others): (Vec<_>, Vec<_>) = page.into_iter().partition(|(session, _)| is_of(session, self.part));
-            bar.inc(others.len() as u64);
-            for sessions in cut(mine) {
-                let (count, last) = (sessions.len() as u64, sessions.last().map(key));
-                if !self.fold(LateBatch::new(sessions, as_of.next_offset), report)? {
-                    continue 'pages; // another recompute was here: the tables are asked again
-                }
-                bar.inc(count);
-                after = last.or(after);
-            }
-            after = Some(last);
+    /// Folds a batch, or asks for the next ones; false when there is nothing left.
+    fn step(&mut self, report: &mut Report, bar: &ProgressBar) -> Result<bool, Failure> {
+        let Some(sessions) = self.batches.pop_front() else { return self.ask(bar) };
+        let Some(as_of) = self.as_of else { return Ok(false) };
+        let (count, last) = (sessions.len() as u64, sessions.last().map(key_of));
+        if self.fold(LateBatch::new(sessions, as_of.next_offset), report)? {
+            bar.inc(count);
+            self.after = last;
+        } else {
+            self.batches.clear(); // another recompute was here: the tables are asked again
         }
+        Ok(true)
+    }
+
+    /// Asks for the next sessions; whether there are any.
+    fn ask(&mut self, bar: &ProgressBar) -> Result<bool, Failure> {
+        let Some(newest) = self.repair.newest()? else { return Ok(false) };
+        self.as_of = Some(AsOf::new(&newest));
+        self.learn_epochs(newest.manifest.epoch)?;
+        let page = self.late.page(self.id.partition, self.after.as_ref(), PAGE_SESSIONS)?;
+        let Some(last) = page.last().map(|(session, _)| key_of(session)) else { return Ok(false) };
+        let (mine, others): (Vec<_>, Vec<_>) = page.into_iter().partition(|(session, _)| is_of(session, self.part));
+        bar.inc(others.len() as u64);
+        if mine.is_empty() {
+            self.after = Some(last);
+        }
+        self.batches = cut(mine).into();
+        Ok(true)
     }
 
     /// Decides an epoch that folds a batch; false when the tables have to be asked again first.
@@ -265,6 +293,10 @@ impl Shard<'_> {
     }
 }
 
+fn key_of(session: &LateSession) -> (String, String) {
+    (session.session_id.clone(), session.player_instance.clone())
+}
+
 fn is_of(session: &LateSession, part: SessionPart) -> bool {
     session.part_of(part.count) == part.index
 }
@@ -297,8 +329,8 @@ fn progress_bar() -> ProgressBar {
 fn print_report(report: &Report) -> Result<(), Failure> {
     use std::fmt::Write as _;
     let mut text = match report.sessions {
-        0 => "Nothing to fold: no session has late events in these days that are not in it.\n".to_owned(),
-        sessions => format!("{sessions} sessions have {} late events more.\n", report.late_events),
+        0 => "Nothing changed: no session could take in late events of these days.\n".to_owned(),
+        sessions => format!("{sessions} sessions were folded anew, with {} late events.\n", report.late_events),
     };
     let Left { started_again, crowded_day, rows_out_of_reach } = report.left;
     for (count, why) in [

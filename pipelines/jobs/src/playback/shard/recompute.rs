@@ -215,8 +215,8 @@ struct Taken {
     key: u128,
     session: Box<Session>,
     was_closed: bool,
-    /// The first epoch of its rows, those past the horizon left out that are not folded.
-    first_epoch: Option<u64>,
+    /// Epochs that hold its events past the horizon.
+    late_epochs: Vec<u64>,
     from: Origin,
 }
 
@@ -271,11 +271,9 @@ impl PlaybackShard {
         let mut wanted = BTreeSet::new();
         for (at, late) in batch.sessions.iter().enumerate() {
             let mut one = self.take(at, late, io)?;
-            wanted.extend(one.session.bronze_epochs.iter());
             let late_offsets = late.late_offsets.iter().filter(|offset| **offset < batch.to_offset);
-            let late_epochs: Vec<u64> = late_offsets.filter_map(|offset| epochs.epoch_of(*offset)).collect();
-            wanted.extend(late_epochs.iter());
-            one.session.bronze_epochs.insert_all(late_epochs);
+            one.late_epochs = late_offsets.filter_map(|offset| epochs.epoch_of(*offset)).collect();
+            wanted.extend(one.session.bronze_epochs.iter().chain(one.late_epochs.iter().copied()));
             taken.push(one);
         }
         batch.read(&wanted, epochs, history)?;
@@ -285,7 +283,9 @@ impl PlaybackShard {
             let rows = rows_of(&one, batch, epochs);
             let is_recent = rows.iter().any(|row| row.time_ms >= watermark_ms - RETENTION_MS);
             let stays = is_recent || !matches!(one.from, Origin::Lake);
-            let is_in_reach = match one.session.bronze_epochs.first().filter(|_| stays) {
+            let first_epoch =
+                one.session.bronze_epochs.first().into_iter().chain(one.late_epochs.iter().copied()).min();
+            let is_in_reach = match first_epoch.filter(|_| stays) {
                 Some(first) => needed_from.is_some_and(|needed| first >= needed) || history.keeps_manifest(first)?,
                 None => false,
             };
@@ -301,6 +301,7 @@ impl PlaybackShard {
             }
             late_rows.extend(newly_folded(&rows, one.at));
             let session = &mut one.session;
+            session.bronze_epochs.insert_all(std::mem::take(&mut one.late_epochs));
             session.recomputed_to = batch.to_offset;
             session.context = rows[0].context.number(&mut self.contexts);
             let (closed, watermark) = (one.was_closed, Some(watermark_ms));
@@ -338,18 +339,19 @@ impl PlaybackShard {
     /// Takes a session out of wherever it is.
     fn take(&mut self, at: usize, late: &LateSession, io: &ShardIo) -> Result<Taken, StreamError> {
         let key = session_key(&late.session_id, &late.player_instance);
+        let taken = |session: Box<Session>, was_closed, from| {
+            Ok(Taken { at, key, session, was_closed, late_epochs: Vec::new(), from })
+        };
         if let Some(mut session) = self.sessions.remove(&key) {
             self.timers.forget(key, &mut session);
             let was_closed = session.closed.is_some();
-            let first_epoch = session.bronze_epochs.first();
-            return Ok(Taken { at, key, session, was_closed, first_epoch, from: Origin::State });
+            return taken(session, was_closed, Origin::State);
         }
         let mut session = Box::new(Session::new(0));
         if let Some(known) = self.closed.take(key, io)? {
             adopt(&mut session, known.clone());
             session.clock_shift_ms = known.clock_shift_ms;
-            let first_epoch = session.bronze_epochs.first();
-            return Ok(Taken { at, key, session, was_closed: true, first_epoch, from: Origin::Index(known) });
+            return taken(session, true, Origin::Index(known));
         }
         let was_closed = late.written.as_ref().is_some_and(|written| written.is_final);
         if let Some(written) = &late.written {
@@ -360,10 +362,10 @@ impl PlaybackShard {
             // All of it was folded when it was forgotten: no hole outlives the gap.
             session.next_sequence = u64::MAX;
         }
-        let first_epoch = session.bronze_epochs.first();
-        Ok(Taken { at, key, session, was_closed, first_epoch, from: Origin::Lake })
+        taken(session, was_closed, Origin::Lake)
     }
 
+    /// Puts a session back that is as it was.
     fn put_back(&mut self, one: Taken) {
         match one.from {
             Origin::State => self.keep(one.key, one.session),
@@ -390,7 +392,8 @@ impl PlaybackShard {
             return Ok(Some(Leave::Nothing));
         }
         if let Some(written) = &batch.sessions[one.at].written
-            && (!written.is_one_life || one.first_epoch.is_none_or(|first| first > written.first_epoch))
+            && (!written.is_one_life
+                || one.session.bronze_epochs.first().is_none_or(|first| first > written.first_epoch))
         {
             return Ok(Some(Leave::StartedAgain));
         }
@@ -503,7 +506,7 @@ mod tests {
             [0, 9, 10, 14, 15, 19, 20].map(|offset| epochs.epoch_of(offset)),
             [Some(1), Some(1), Some(3), Some(3), Some(5), Some(5), None]
         );
-        assert_eq!(epochs.ranges([1, 3]), [0..15], "neighbours are one range");
+        assert_eq!(epochs.ranges([1, 3, 5]).first(), Some(&(0..20)), "neighbours are one range");
         assert_eq!(epochs.ranges([1, 2, 5]), [0..10, 15..20]);
         assert!(epochs.ranges([2, 4, 9]).is_empty());
     }

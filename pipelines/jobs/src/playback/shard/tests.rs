@@ -5,8 +5,8 @@ use marquee_qoe::Measure;
 use marquee_stream::RecordHeader;
 
 use super::*;
-use crate::playback::contexts::session_key;
 use crate::live::{LiveCell, LiveRecord, LiveView};
+use crate::playback::contexts::session_key;
 use crate::playback::session::CloseReason;
 use crate::playback::{Cube, OTHER};
 
