@@ -3,7 +3,7 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use marquee_events::proto::{ViewEvent, ViewEventBatch};
@@ -140,15 +140,22 @@ fn check_with_oracle(home: &Path) {
     oracle::recompute(&home.join("lake"), "playback", log_events);
 }
 
+/// The command; services beside it have epochs as short as it is told.
+fn recompute(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = child::marquee(home);
+    command.args(["lake", "recompute"]).args(DAYS).args(arguments);
+    command.env("MARQUEE_JOBS__EPOCH_INTERVAL_MS", "150");
+    command
+}
+
 fn report(home: &Path, arguments: &[&str]) -> Value {
-    let text = child::stdout(home, &[&["lake", "recompute", "--json"], &DAYS[..], arguments].concat());
-    serde_json::from_str(&text).expect("JSON")
+    let output = recompute(home, arguments).arg("--json").output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 fn recompute_killed_at(home: &Path, kill_at: &str) -> Output {
-    let mut command = child::marquee(home);
-    command.args([&["lake", "recompute"], &DAYS[..]].concat()).env("KILL_AT", kill_at);
-    command.output().expect("the binary starts")
+    recompute(home, &[]).env("KILL_AT", kill_at).output().expect("the binary starts")
 }
 
 /// A stopped home with late events, and what it should be.
