@@ -5,6 +5,7 @@
 mod history;
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,12 @@ pub(crate) fn run(
         state_root,
         clock: clock.clone(),
         handle: runtime.handle().clone(),
-        writer_id: format!("{WRITER_PREFIX}{}-{}", clock.now_ms(), std::process::id()),
+        // Containers that are started together have equal times and process ids.
+        writer_id: format!(
+            "{WRITER_PREFIX}{}-{:016x}",
+            clock.now_ms(),
+            RandomState::new().hash_one(std::process::id())
+        ),
     };
     let job = Playback::new(PlaybackMode::Live);
     let late = LateTables { lake: &lake, runtime, topic: PLAYBACK_TOPIC, days };
