@@ -12,10 +12,15 @@ SELECT *
 FROM session_revisions
 QUALIFY row_number() OVER (PARTITION BY topic, session_id, player_instance ORDER BY revision DESC) = 1;
 
+-- Those past the horizon that no recompute has folded.
+CREATE TEMP TABLE uncounted_events AS
+FROM late_events
+ANTI JOIN recomputed_events USING (topic, "partition", "offset", "index");
+
 CREATE TEMP TABLE timely_events AS
 SELECT * EXCLUDE (event_time, received_at, partition_value), epoch_ms(event_time) AS time_ms
 FROM events
-ANTI JOIN late_events USING (topic, "partition", "offset", "index");
+ANTI JOIN uncounted_events USING (topic, "partition", "offset", "index");
 
 CREATE TEMP TABLE session_keys AS
 SELECT row_number() OVER () AS session, topic, session_id, player_instance

@@ -27,6 +27,16 @@ INVARIANTS: dict[str, str] = {
         FULL JOIN late_events USING (topic, "partition", "offset", "index")
         WHERE marked."offset" IS NULL OR late_events."offset" IS NULL
     """,
+    "recomputed_events_are_late_events": """
+        SELECT count(*)
+        FROM recomputed_events AS folded
+        LEFT JOIN late_events AS late USING (topic, "partition", "offset", "index")
+        WHERE (late.session_id, late.player_instance, late.sequence, late.event_time)
+            IS DISTINCT FROM (folded.session_id, folded.player_instance, folded.sequence, folded.event_time)
+    """,
+    "recomputed_event_keys_distinct": """
+        SELECT count(*) - count(DISTINCT (topic, "partition", "offset", "index")) FROM recomputed_events
+    """,
     "late_event_keys_distinct": """
         SELECT count(*) - count(DISTINCT (topic, "partition", "offset", "index")) FROM late_events
     """,
@@ -48,7 +58,7 @@ INVARIANTS: dict[str, str] = {
             - (SELECT coalesce(sum(event_count), 0) FROM latest_sessions)
             - (
                 SELECT count(*)
-                FROM (SELECT DISTINCT topic, session_id, player_instance, sequence FROM late_events)
+                FROM (SELECT DISTINCT topic, session_id, player_instance, sequence FROM uncounted_events)
                 ANTI JOIN timely_events USING (topic, session_id, player_instance, sequence)
             )
         )
@@ -115,6 +125,10 @@ INVARIANTS: dict[str, str] = {
                 FROM late_events AS late
                 JOIN events USING (topic, "partition", "offset", "index")
                 WHERE late.partition_value IS DISTINCT FROM events.partition_value
+            )
+            + (
+                SELECT count(*) FROM recomputed_events
+                WHERE partition_value IS DISTINCT FROM strftime(event_time, '%Y-%m-%d')
             )
             + (
                 SELECT count(*) FROM session_revisions

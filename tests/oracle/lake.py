@@ -89,6 +89,13 @@ COLUMNS: dict[str, dict[str, str]] = {
         "end_reason": "VARCHAR",
     },
     "late_events": {**_POSITION, **_SESSION_KEY, "sequence": "BIGINT", "event_time": "TIMESTAMPTZ"},
+    "recomputed_events": {
+        **_POSITION,
+        **_SESSION_KEY,
+        "sequence": "BIGINT",
+        "event_time": "TIMESTAMPTZ",
+        "epoch": "BIGINT",
+    },
     "qoe_minutes": {
         "topic": "VARCHAR",
         "partition": "INTEGER",
@@ -114,6 +121,7 @@ COLUMNS: dict[str, dict[str, str]] = {
 MAY_BE_ABSENT = {
     "dead_letters",
     "late_events",
+    "recomputed_events",
     "interaction_events",
     "interactions",
     "impressions",
@@ -128,6 +136,7 @@ PARTITIONED_BY = {
     "dead_letters": "ingest_date",
     "session_revisions": "start_date",
     "late_events": "ingest_date",
+    "recomputed_events": "event_date",
     "interaction_events": "ingest_date",
     "qoe_minutes": "date",
 }

@@ -72,7 +72,12 @@ def _column(name: str, kind: str) -> str:
 
 
 def _partition_date(table: str) -> str:
-    source = {"session_revisions": "started_at", "qoe_minutes": "minute", "late_events": "event_time"}
+    source = {
+        "session_revisions": "started_at",
+        "qoe_minutes": "minute",
+        "late_events": "event_time",
+        "recomputed_events": "event_time",
+    }
     return f"strftime({source.get(table, 'received_at')}, '%Y-%m-%d') AS {PARTITIONED_BY[table]}"
 
 

@@ -74,6 +74,7 @@ def whole_lake():
             {"topic": "playback", "partition": 0, "offset": 10, "index": -1, "event_count": 1, "received_at": ORIGIN_MS}
         ],
         "late_events": [],
+        "recomputed_events": [],
         "session_revisions": [
             session(**CONTEXT, is_final=False, started_at=0, ended_at=60),
             session(**CONTEXT, **vector, revision=2, started_at=0, ended_at=80, event_count=9, end_reason="ended"),
@@ -258,6 +259,34 @@ def test_a_late_copy_of_a_counted_event_is_no_lost_event(tampered, run):
         tables["session_revisions"][1]["duplicates"] = 0
 
     assert run(tampered(tamper))[0] == 0
+
+
+def late_and_recomputed(tables):
+    """The copy came past the horizon and was folded by a recompute."""
+    tables["events"][9]["is_late"] = True
+    tables["late_events"] = [tables["events"][9]]
+    tables["recomputed_events"] = [{**tables["events"][9], "epoch": 3}]
+
+
+def test_a_recomputed_event_is_counted(tampered, run):
+    assert run(tampered(late_and_recomputed))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "invariant"),
+    [
+        ({"offset": 98}, "recomputed_events_are_late_events"),
+        ({"sequence": 5}, "recomputed_events_are_late_events"),
+        ({}, "recomputed_event_keys_distinct"),
+    ],
+)
+def test_a_wrong_recomputed_event_is_found(tampered, run, columns, invariant):
+    def tamper(tables):
+        late_and_recomputed(tables)
+        tables["recomputed_events"].append({**tables["recomputed_events"][0], **columns})
+
+    code, report, _ = run(tampered(tamper))
+    assert (code, report["invariants"][invariant]) == (1, False)
 
 
 def test_a_lost_log_event_is_found(right_lake, run):

@@ -12,12 +12,13 @@ pub use interactions::{IMPRESSIONS, INTERACTION_EVENTS, INTERACTIONS};
 
 /// Every table, in the order in which an epoch commits them: `epochs` is last, so that a reader who pins by it sees all
 /// the rows of the epochs it lists.
-pub fn all() -> [&'static TableSpec; 12] {
+pub fn all() -> [&'static TableSpec; 13] {
     [
         &EVENTS,
         &DEAD_LETTERS,
         &SESSION_REVISIONS,
         &LATE_EVENTS,
+        &RECOMPUTED_EVENTS,
         &QOE_MINUTES,
         &INTERACTION_EVENTS,
         &INTERACTIONS,
@@ -64,7 +65,7 @@ pub static EVENTS: TableSpec = TableSpec {
         required("clock_shift_ms", Int, "what was added to the raw time, ms"),
         required("received_at", Timestamp, "collector's clock"),
         optional("sent_at_ms", Int, "player's clock at sending, ms since the epoch"),
-        required("is_late", Bool, "came past the horizon: in no session until a recompute"),
+        required("is_late", Bool, "came past the horizon: in a session only if `recomputed_events` lists it"),
         optional("media_time_ms", Int, "playhead, ms"),
         optional("representation_id", Text, "rendition: its representation"),
         optional("bitrate_bps", Int, "rendition, heartbeat, player state: bit/s"),
@@ -238,7 +239,7 @@ pub static SESSION_REVISIONS: TableSpec = TableSpec {
 /// Silver: events past the horizon.
 pub static LATE_EVENTS: TableSpec = TableSpec {
     name: "late_events",
-    doc: "events that came later than the horizon: in `events`, but not in any session until a recompute",
+    doc: "events that came later than the horizon: in no session, but for those that `recomputed_events` lists, too",
     layer: "silver",
     columns: &[
         required("ingest_date", DateText, "UTC date of received_at"),
@@ -257,6 +258,30 @@ pub static LATE_EVENTS: TableSpec = TableSpec {
     bloom: &[],
     retention_days: None,
     written_by: "playback",
+};
+
+/// Silver: events past the horizon that are in a session after all.
+pub static RECOMPUTED_EVENTS: TableSpec = TableSpec {
+    name: "recomputed_events",
+    doc: "the events of `late_events` that `marquee lake recompute` has folded into their sessions, each once",
+    layer: "silver",
+    columns: &[
+        required("event_date", DateText, "UTC date of event_time"),
+        required("topic", Text, "topic of the log"),
+        required("partition", Int32, "partition of the topic"),
+        required("offset", Int, "offset of the record"),
+        required("index", Int32, "position of the event in its record"),
+        required("session_id", Text, "the player's session"),
+        required("player_instance", Text, "one instance of a player"),
+        required("sequence", Int, "position in (session_id, player_instance)"),
+        required("event_time", Timestamp, "corrected event time"),
+        required("epoch", Int, "epoch that folded it"),
+    ],
+    partition_by: Some("event_date"),
+    keys: &["topic", "partition", "offset", "index"],
+    bloom: &["session_id"],
+    retention_days: None,
+    written_by: "playback, as `marquee lake recompute`",
 };
 
 /// Gold: signed minute deltas.

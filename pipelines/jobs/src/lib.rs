@@ -13,7 +13,7 @@ use marquee_stream::Job;
 
 pub use features::{Features, FeaturesMode, TitleGenres};
 pub use live::{LiveCell, LiveRecord, LiveView};
-pub use playback::{CellDimensions, Cube, OTHER, Playback, PlaybackMode, dimension_names};
+pub use playback::{CellDimensions, Cube, OTHER, Playback, PlaybackMode, dimension_bounds, dimension_names};
 
 /// Topic of players' events.
 pub const PLAYBACK_TOPIC: &str = "playback";

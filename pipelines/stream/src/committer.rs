@@ -105,14 +105,7 @@ impl Committer {
 
 /// Steps 5 and 6 of the protocol for a group of epochs; safe to repeat.
 pub(crate) async fn commit(context: &CommitContext, group: &[Decided]) -> Result<(), StreamError> {
-    fail::fail_point!("commit-before-tables");
-    for table in tables::all() {
-        let epochs: Vec<ShardEpoch> = group.iter().filter_map(|decided| shard_epoch(decided, table)).collect();
-        if !epochs.is_empty() {
-            commit_table(context, table, &epochs, &group[0].shard).await?;
-            fail::fail_point!("commit-between-tables");
-        }
-    }
+    commit_tables(context.lake.as_ref(), context.drive, group).await?;
     fail::fail_point!("commit-before-publish");
     for decided in group {
         publish(context, decided).await?;
@@ -128,6 +121,19 @@ pub(crate) async fn commit(context: &CommitContext, group: &[Decided]) -> Result
     Ok(())
 }
 
+/// Step 5 alone.
+pub(crate) async fn commit_tables(lake: &dyn EpochCommit, drive: Drive, group: &[Decided]) -> Result<(), StreamError> {
+    fail::fail_point!("commit-before-tables");
+    for table in tables::all() {
+        let epochs: Vec<ShardEpoch> = group.iter().filter_map(|decided| shard_epoch(decided, table)).collect();
+        if !epochs.is_empty() {
+            commit_table(lake, drive, table, &epochs, &group[0].shard).await?;
+            fail::fail_point!("commit-between-tables");
+        }
+    }
+    Ok(())
+}
+
 fn shard_epoch(decided: &Decided, table: &TableSpec) -> Option<ShardEpoch> {
     let entry = decided.manifest.tables.get(table.name).filter(|entry| !entry.files.is_empty())?;
     Some(ShardEpoch {
@@ -139,7 +145,8 @@ fn shard_epoch(decided: &Decided, table: &TableSpec) -> Option<ShardEpoch> {
 }
 
 async fn commit_table(
-    context: &CommitContext,
+    lake: &dyn EpochCommit,
+    drive: Drive,
     table: &'static TableSpec,
     epochs: &[ShardEpoch],
     shard: &ShardId,
@@ -147,7 +154,7 @@ async fn commit_table(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match context.lake.commit(table, epochs).await {
+        match lake.commit(table, epochs).await {
             Ok(()) => return Ok(()),
             Err(error @ LakeError::Damaged { .. }) => {
                 return Err(StreamError::Lake { shard: shard.to_string(), source: error });
@@ -157,7 +164,7 @@ async fn commit_table(
             }
             Err(error) => {
                 tracing::warn!(table = table.name, attempt, %error, "commit failed, trying again");
-                context.drive.pause(Duration::from_millis(100 << attempt)).await;
+                drive.pause(Duration::from_millis(100 << attempt)).await;
             }
         }
     }

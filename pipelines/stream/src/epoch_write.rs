@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
-use marquee_lake::tables;
+use marquee_lake::{EpochCommit, tables};
 
-use crate::committer::{CommitContext, Decided};
+use crate::committer::Decided;
 use crate::manifest::{MANIFEST_FORMAT, OutgoingRecord};
 use crate::progress::ShardProgress;
 use crate::{Clock, Decision, Frozen, Manifest, NewRecord, Route, ShardId, ShardStore, StreamError, TableEpoch};
@@ -25,8 +24,7 @@ const CLEAN_UP_EVERY: u64 = 50;
 pub(crate) struct EpochWrite {
     pub(crate) id: ShardId,
     pub(crate) store: ShardStore,
-    pub(crate) commit: CommitContext,
-    pub(crate) committer: SyncSender<Decided>,
+    pub(crate) lake: Arc<dyn EpochCommit>,
     pub(crate) progress: Arc<ShardProgress>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) writer_id: String,
@@ -39,7 +37,8 @@ pub(crate) struct EpochWrite {
 }
 
 impl EpochWrite {
-    pub(crate) async fn run(self, frozen: Frozen) -> Result<(), StreamError> {
+    /// The epoch, decided: its tables are still to be committed.
+    pub(crate) async fn run(self, frozen: Frozen) -> Result<Decided, StreamError> {
         let epoch = self.epoch;
         let mut files = BTreeMap::new();
         let control = (&tables::EPOCHS, self.epochs_row(&frozen));
@@ -52,7 +51,7 @@ impl EpochWrite {
                     "{}-{}-{:05}-{epoch:012}-{}",
                     self.id.job, self.id.topic, self.id.partition, self.writer_id
                 );
-                let write = self.commit.lake.write(table, &name, rows, self.frozen_at_ms);
+                let write = self.lake.write(table, &name, rows, self.frozen_at_ms);
                 written = write.await.map_err(|source| StreamError::Lake { shard: self.id.to_string(), source })?;
                 fail::fail_point!("parquet-after-write");
             }
@@ -98,8 +97,7 @@ impl EpochWrite {
             let needed = frozen.oldest_epoch.unwrap_or(u64::MAX);
             self.store.clean_up(&manifest, done, needed, self.clock.now_ms()).await?;
         }
-        let decided = Decided { shard: self.id.clone(), store: self.store, manifest, progress: self.progress };
-        self.committer.send(decided).map_err(|_| StreamError::Thread("the committer".to_owned()))
+        Ok(Decided { shard: self.id.clone(), store: self.store, manifest, progress: self.progress })
     }
 
     fn epochs_row(&self, frozen: &Frozen) -> RecordBatch {

@@ -17,6 +17,7 @@ mod manifest;
 mod membership;
 mod progress;
 mod recovery;
+mod repair;
 mod roster;
 mod runtime;
 mod shard;
@@ -35,6 +36,8 @@ pub use manifest::{MANIFEST_FORMAT, Manifest, OutgoingRecord, SnapshotRef, Table
 pub use marquee_events::Clock;
 pub use membership::{Assignment, Membership};
 pub use progress::{RuntimeProgress, ShardProgress};
+pub use recovery::Newest;
+pub use repair::{RepairEnv, ShardRepair};
 pub use runtime::{Runtime, RuntimeEnv, RuntimeSettings};
 pub use shard_io::ShardIo;
 pub use shard_store::{Decision, ShardStore};

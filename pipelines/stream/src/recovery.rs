@@ -8,9 +8,12 @@ use crate::progress::ShardProgress;
 use crate::{Manifest, ShardId, ShardStore, StreamError};
 
 /// The newest epoch of a shard.
-pub(crate) struct Newest {
-    pub(crate) manifest: Manifest,
-    pub(crate) snapshot: Vec<u8>,
+#[derive(Debug)]
+pub struct Newest {
+    /// What it consists of.
+    pub manifest: Manifest,
+    /// The state after it.
+    pub snapshot: Vec<u8>,
 }
 
 /// The I/O of a recovery.
@@ -44,22 +47,35 @@ impl Recovery {
             committer::commit(&self.commit, &[decided]).await?;
             fail::fail_point!("recovery-rolled-forward");
         }
-        if newest.snapshot.version != self.snapshot_version {
+        Newest::read(&self.id, &self.store, newest, self.snapshot_version).await.map(Some)
+    }
+}
+
+impl Newest {
+    /// The newest epoch with its snapshot, if a build with this version of snapshots can read it.
+    pub(crate) async fn read(
+        id: &ShardId,
+        store: &ShardStore,
+        manifest: Manifest,
+        snapshot_version: u32,
+    ) -> Result<Self, StreamError> {
+        if manifest.snapshot.version != snapshot_version {
             return Err(StreamError::Damaged {
-                path: newest.snapshot.path,
+                path: manifest.snapshot.path,
                 problem: format!(
-                    "its version {} is not the {} of this build: stop the old build gracefully and run the migration",
-                    newest.snapshot.version, self.snapshot_version
+                    "its version {} is not the {snapshot_version} of this build: stop the old build gracefully and run the \
+                     migration",
+                    manifest.snapshot.version
                 ),
             });
         }
-        let snapshot = match self.store.read_snapshot(&newest.snapshot).await {
+        let snapshot = match store.read_snapshot(&manifest.snapshot).await {
             // Whoever decided newer epochs since may have removed it as old: that is no damage.
-            Err(StreamError::Damaged { .. }) if self.store.epochs().await?.last() > Some(&newest.epoch) => {
-                return Err(StreamError::Fenced { shard: self.id.to_string(), epoch: newest.epoch + 1 });
+            Err(StreamError::Damaged { .. }) if store.epochs().await?.last() > Some(&manifest.epoch) => {
+                return Err(StreamError::Fenced { shard: id.to_string(), epoch: manifest.epoch + 1 });
             }
             read => read?,
         };
-        Ok(Some(Newest { manifest: newest, snapshot }))
+        Ok(Self { manifest, snapshot })
     }
 }

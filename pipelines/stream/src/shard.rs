@@ -540,8 +540,7 @@ impl Reader {
         let write = EpochWrite {
             id: shard.id.clone(),
             store: shard.store.clone(),
-            commit: shard.commit.clone(),
-            committer: shard.committer.clone(),
+            lake: shard.commit.lake.clone(),
             progress: shard.progress.clone(),
             clock: shard.clock.clone(),
             writer_id: shard.writer_id.clone(),
@@ -563,8 +562,12 @@ impl Reader {
         self.epoch_started_ms = shard.clock.now_ms();
         let (sender, receiver) = sync_channel(1);
         self.written = Some(Written::InFlight(receiver));
+        let committer = shard.committer.clone();
         (shard.spawn)(Box::pin(async move {
-            let _ = sender.send(write.run(frozen).await); // an abandoned shard does not ask
+            let decided = write.run(frozen).await;
+            let gone = |_| StreamError::Thread("the committer".to_owned());
+            let outcome = decided.and_then(|decided| committer.send(decided).map_err(gone));
+            let _ = sender.send(outcome); // an abandoned shard does not ask
         }))
     }
 

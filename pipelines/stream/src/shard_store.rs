@@ -10,7 +10,7 @@ use crate::drive::Drive;
 use crate::{Manifest, ShardId, SnapshotRef, StreamError};
 
 /// Manifests are kept this long after a newer one (ms): 7 days, as the lake's log.
-const MANIFEST_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+pub(crate) const MANIFEST_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// How often a create whose outcome is unknown is tried again.
 const CREATE_ATTEMPTS: u32 = 5;

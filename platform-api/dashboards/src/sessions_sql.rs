@@ -180,20 +180,24 @@ pub(crate) fn one(session_id: &str) -> String {
     )
 }
 
-/// A session's events in the order of the fold, one more than [`MAX_EVENTS`] if there are so many.
+/// A session's events in the order of the fold, one more than [`MAX_EVENTS`] if there are so many. `is_late`: past the
+/// horizon, and no recompute has folded it.
 pub(crate) fn events(session_id: &str, player_instance: &str, started_at_ms: i64) -> String {
+    let (session_id, player_instance) = (quote::text(session_id), quote::text(player_instance));
     format!(
-        "SELECT sequence, type, CAST(event_time AS BIGINT) / 1000 AS time_ms, \
-         CAST(received_at AS BIGINT) / 1000 AS received_at_ms, clock_shift_ms, coalesce(event_id, '') AS event_id, \
-         topic, \"partition\", \"offset\", \"index\", is_late, media_time_ms, representation_id, bitrate_bps, width_px, height_px, \
-         rendition_codec AS codec, rendition_cdn, buffer_ms, throughput_bps, dropped_frames, detail, fatal, business, \
-         autoplay, rate_per_mille, player_state \
-         FROM events WHERE session_id = {} AND player_instance = {} AND ingest_date >= {} \
-         ORDER BY sequence, coalesce(event_id, ''), \"offset\", \"index\" LIMIT {}",
-        quote::text(session_id),
-        quote::text(player_instance),
-        quote::date(started_at_ms.saturating_sub(RECEIVED_BEFORE_MS)),
-        MAX_EVENTS + 1
+        "SELECT e.sequence, e.type, CAST(e.event_time AS BIGINT) / 1000 AS time_ms, \
+         CAST(e.received_at AS BIGINT) / 1000 AS received_at_ms, e.clock_shift_ms, \
+         coalesce(e.event_id, '') AS event_id, e.topic, e.\"partition\", e.\"offset\", e.\"index\", \
+         e.is_late AND r.\"offset\" IS NULL AS is_late, e.media_time_ms, e.representation_id, e.bitrate_bps, \
+         e.width_px, e.height_px, e.rendition_codec AS codec, e.rendition_cdn, e.buffer_ms, e.throughput_bps, \
+         e.dropped_frames, e.detail, e.fatal, e.business, e.autoplay, e.rate_per_mille, e.player_state \
+         FROM (SELECT * FROM events WHERE session_id = {session_id} AND player_instance = {player_instance} \
+         AND ingest_date >= {ingested}) e \
+         LEFT JOIN (SELECT * FROM recomputed_events WHERE session_id = {session_id}) r ON e.topic = r.topic \
+         AND e.\"partition\" = r.\"partition\" AND e.\"offset\" = r.\"offset\" AND e.\"index\" = r.\"index\" \
+         ORDER BY e.sequence, coalesce(e.event_id, ''), e.\"offset\", e.\"index\" LIMIT {limit}",
+        ingested = quote::date(started_at_ms.saturating_sub(RECEIVED_BEFORE_MS)),
+        limit = MAX_EVENTS + 1
     )
 }
 

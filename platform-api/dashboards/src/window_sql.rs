@@ -85,7 +85,10 @@ folded AS (
         row_number() OVER (PARTITION BY e.session_id, e.player_instance, e.sequence
           ORDER BY coalesce(e.event_id, ''), e.\"offset\", e.\"index\") AS place
       FROM events e JOIN touched t ON e.session_id = t.session_id AND e.player_instance = t.player_instance
-      WHERE e.topic = {topic} AND NOT e.is_late AND e.ingest_date >= {ingested}
+        -- What came past the horizon counts once a recompute has folded it.
+        LEFT JOIN recomputed_events r ON e.is_late AND e.topic = r.topic AND e.\"partition\" = r.\"partition\"
+          AND e.\"offset\" = r.\"offset\" AND e.\"index\" = r.\"index\"
+      WHERE e.topic = {topic} AND (NOT e.is_late OR r.\"offset\" IS NOT NULL) AND e.ingest_date >= {ingested}
     ) WHERE place = 1
   )
   WINDOW earlier AS (PARTITION BY session_id, player_instance ORDER BY sequence

@@ -1,7 +1,10 @@
 //! The command line. Operators and tests rely on it: a change needs a decision record.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Stream-processing analytics and recommendations for video streaming.
@@ -220,6 +223,65 @@ pub(crate) enum LakeCommand {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Fold events that came too late into their sessions, for days that are over
+    ///
+    /// An event that comes more than 24 h behind its partition's watermark (the largest event time there, less 30 s) is
+    /// kept in tables `events` and `late_events`, and is in no session and in no figure. This command takes the sessions
+    /// that have such events in the days from --from to --to, folds each anew from all its events, and writes a new
+    /// revision of it and the difference to `qoe_minutes`. Table `recomputed_events` lists what was folded: asking again
+    /// changes nothing, and later arrivals are folded by the next call.
+    ///
+    /// A day is accepted once it is over by more than 24 h of event time in every partition; else nothing is changed and
+    /// the exit code is 3. It works beside running services, and may be stopped at any time: what was decided stays.
+    Recompute(RecomputeOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecomputeOptions {
+    /// First day of the late events' times, in UTC
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub(crate) from: NaiveDate,
+
+    /// Last day, itself included
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub(crate) to: NaiveDate,
+
+    /// One of n parts of the sessions, counted from 0: the parts may run side by side, on several machines, too
+    #[arg(long, value_name = "I/N", default_value = "0/1")]
+    pub(crate) shard: SessionPart,
+
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn day(text: &str) -> Result<NaiveDate, String> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| "a day is written like 2026-01-31".to_owned())
+}
+
+/// Part `index` of `count` parts of all sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionPart {
+    pub(crate) index: u32,
+    pub(crate) count: u32,
+}
+
+impl FromStr for SessionPart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let part = text.split_once('/').and_then(|(index, count)| {
+            let part = Self { index: index.parse().ok()?, count: count.parse().ok()? };
+            (part.index < part.count).then_some(part)
+        });
+        part.ok_or_else(|| "a part is written like 0/4, 1/4, 2/4, 3/4".to_owned())
+    }
+}
+
+impl fmt::Display for SessionPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

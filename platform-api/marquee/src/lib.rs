@@ -76,6 +76,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Lake { command: LakeCommand::Sql { query, format } } => {
             commands::lake::sql(runtime, &loaded.settings, &query, format)
         }
+        Command::Lake { command: LakeCommand::Recompute(options) } => {
+            commands::recompute::run(runtime, &loaded.settings, &options)
+        }
         Command::Bench { command: BenchCommand::Stream(options) } => commands::bench::stream::run(runtime, &options),
         Command::Bench { command: BenchCommand::Rows(options) } => {
             commands::bench::rows::run(runtime, &loaded.settings, &options)

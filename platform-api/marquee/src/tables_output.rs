@@ -45,6 +45,11 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     write_out(format!("{text}\n").as_bytes())
 }
 
+/// Prints text for people.
+pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
+    write_out(text.as_bytes())
+}
+
 fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     match std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -36,6 +36,8 @@ pub(crate) struct ClosedSession {
     pub(crate) clock_shift_ms: i64,
     pub(crate) late_events: u64,
     pub(crate) bronze_epochs: Epochs,
+    /// As [`Session::recomputed_to`](super::session::Session::recomputed_to).
+    pub(crate) recomputed_to: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -107,7 +109,9 @@ impl ClosedIndex {
             watermark_ms.is_none_or(|watermark_ms| session.last_time_ms < watermark_ms - IN_MEMORY_MS)
         };
         let old: BTreeMap<u128, ClosedSession> = self.recent.extract_if(|_, session| is_old(session)).collect();
+        // Not forgotten before an older segment, which may have a former state of a session of this one.
         let newest_ms = old.values().map(|session| session.last_time_ms).max()?;
+        let newest_ms = self.segments.last().map_or(newest_ms, |last| newest_ms.max(last.newest_ms));
         let oldest_epoch = old.values().filter_map(|session| session.bronze_epochs.first()).min();
         let bytes = postcard::to_stdvec(&old).expect("plain data can be encoded");
         // Named by its contents: a fenced writer that comes late cannot replace the winner's.
@@ -180,6 +184,7 @@ mod tests {
                 clock_shift_ms: 0,
                 late_events: 0,
                 bronze_epochs,
+                recomputed_to: 0,
             }
         };
         index.insert(7, session(0));
@@ -191,5 +196,14 @@ mod tests {
         assert!(index.may_contain(7) && index.may_contain(8));
         index.age(4, Some(RETENTION_MS + 1));
         assert!(!index.segment_names().contains(&name));
+        // A session that a recompute puts into a segment of its own, far behind the others.
+        let mut index = ClosedIndex::default();
+        index.insert(7, session(SEGMENT_SPAN_MS));
+        let watermark_ms = IN_MEMORY_MS + 2 * SEGMENT_SPAN_MS + 1;
+        index.age(1, Some(watermark_ms)).expect("one session is old");
+        index.insert(7, session(0));
+        index.age(2, Some(watermark_ms)).expect("one session is old");
+        index.age(3, Some(RETENTION_MS + 1));
+        assert_eq!(index.segment_names().len(), 2, "what is newer outlives what is older");
     }
 }

@@ -1,5 +1,7 @@
 //! The epochs that hold a session's rows, as ranges: a session that is watched for hours has rows in every one.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// Epochs in order, as inclusive ranges.
@@ -27,6 +29,15 @@ impl Epochs {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
         self.0.iter().flat_map(|(first, last)| *first..=*last)
+    }
+
+    /// Adds epochs, in any order, those that are there or not.
+    pub(crate) fn insert_all(&mut self, epochs: impl IntoIterator<Item = u64>) {
+        let all: BTreeSet<u64> = self.iter().chain(epochs).collect();
+        *self = Self::default();
+        for epoch in all {
+            self.push(epoch);
+        }
     }
 
     /// Puts the epochs of `earlier` before these; those that are in both come once.
@@ -57,5 +68,7 @@ mod tests {
         }
         later.prepend(epochs);
         assert_eq!(later.iter().collect::<Vec<_>>(), [3, 4, 7, 8, 9, 11]);
+        later.insert_all([10, 1, 4]);
+        assert_eq!(later.0, [(1, 1), (3, 4), (7, 11)]);
     }
 }

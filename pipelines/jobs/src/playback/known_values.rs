@@ -46,9 +46,13 @@ impl KnownValues {
 
     /// Drops the days of which no session can be folded anew.
     pub(crate) fn forget_before(&mut self, watermark_ms: i64) {
-        let first_kept = watermark_ms.saturating_sub(KEPT_MS).div_euclid(DAY_MS);
-        self.days = self.days.split_off(&first_kept);
+        self.days = self.days.split_off(&first_kept_day(watermark_ms));
     }
+}
+
+/// The first day (since the epoch) whose places are still known.
+pub(crate) fn first_kept_day(watermark_ms: i64) -> i64 {
+    watermark_ms.saturating_sub(KEPT_MS).div_euclid(DAY_MS)
 }
 
 #[cfg(test)]

@@ -29,8 +29,14 @@ use marquee_stream::{Job, ShardId, ShardState, StreamError};
 
 pub use cube_list::{Cube, OTHER, dimension_names};
 pub use cubes::CellDimensions;
+pub use shard::recompute::{EpochOffsets, History, LateBatch, LateSession, Left, Recomputed, WrittenSession};
 
 use shard::PlaybackShard;
+
+/// Each dimension with how many of its values a shard tells apart in a day.
+pub fn dimension_bounds() -> [(&'static str, usize); cube_list::DIMENSIONS.len()] {
+    cube_list::DIMENSIONS
+}
 
 /// Events older than the watermark by more than this go to `late_events` (ms).
 pub const HORIZON_MS: i64 = 24 * 60 * 60 * 1000;
@@ -83,7 +89,7 @@ impl Job for Playback {
     }
 
     fn snapshot_version(&self) -> u32 {
-        3
+        4
     }
 
     fn replay_table(&self) -> &'static TableSpec {

@@ -11,7 +11,7 @@ use marquee_lake::tables;
 use marquee_qoe::{Retract, SessionFold};
 
 use super::bronze::StoredRow;
-use super::contexts::Contexts;
+use super::contexts::{Contexts, session_key};
 use super::cubes::{CellSink, Cubes};
 use super::session::{CloseReason, Context, Session};
 
@@ -55,6 +55,7 @@ pub(crate) fn refold(
     fresh.revision = session.revision;
     fresh.late_events = late_events;
     fresh.bronze_epochs = std::mem::take(&mut session.bronze_epochs);
+    fresh.recomputed_to = session.recomputed_to;
     fresh.timer_ms = session.timer_ms;
     fresh.changed = true;
     *session = fresh;
@@ -139,8 +140,24 @@ fn winners<'a>(rows: impl Iterator<Item = &'a StoredRow>) -> BTreeMap<u64, &'a S
     winners
 }
 
-/// The rows of a batch of table `events`, those past the horizon left out.
-pub(crate) fn stored_rows(batch: &RecordBatch) -> Vec<((String, String), StoredRow)> {
+/// A row of table `events`, as [`stored_rows`] reads it.
+#[derive(Debug)]
+pub(crate) struct FoundRow {
+    pub(crate) key: u128,
+    /// It came past the horizon.
+    pub(crate) is_late: bool,
+    pub(crate) row: StoredRow,
+}
+
+impl FoundRow {
+    /// Whether it is part of a session whose events past the horizon are, at offsets below `recomputed_to`.
+    pub(crate) fn is_of(&self, recomputed_to: u64) -> bool {
+        !self.is_late || self.row.offset < recomputed_to
+    }
+}
+
+/// The rows of a batch of table `events`.
+pub(crate) fn stored_rows(batch: &RecordBatch) -> Vec<FoundRow> {
     let column = |name: &str| batch.column(tables::EVENTS.index_of(name));
     let text = |name: &'static str| column(name).as_string::<i32>();
     let int = |name: &'static str| column(name).as_primitive::<Int64Type>();
@@ -167,7 +184,6 @@ pub(crate) fn stored_rows(batch: &RecordBatch) -> Vec<((String, String), StoredR
         u64::from(!array.is_null(row) && array.value(row))
     };
     (0..batch.num_rows())
-        .filter(|row| !is_late.value(*row))
         .map(|row| {
             let kind = PayloadKind::from_name(kind.value(row)).expect("only known kinds are written");
             let numbers = match kind {
@@ -214,7 +230,8 @@ pub(crate) fn stored_rows(batch: &RecordBatch) -> Vec<((String, String), StoredR
                 context: Context(context.collect()),
                 folded: true,
             };
-            ((session_id.value(row).to_owned(), player_instance.value(row).to_owned()), stored)
+            let key = session_key(session_id.value(row), player_instance.value(row));
+            FoundRow { key, is_late: is_late.value(row), row: stored }
         })
         .collect()
 }

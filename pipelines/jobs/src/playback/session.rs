@@ -106,6 +106,8 @@ pub(crate) struct Session {
     pub(crate) late_events: u64,
     /// Epochs that hold its bronze rows.
     pub(crate) bronze_epochs: Epochs,
+    /// Its events past the horizon are part of it, too, at offsets below this one: a recompute has folded them.
+    pub(crate) recomputed_to: u64,
     /// Its first bronze row of this epoch that the fold has not seen: it will be folded anew.
     #[serde(skip)]
     pub(crate) refold_from_row: Option<u32>,
@@ -148,6 +150,7 @@ impl Session {
             conflicts: 0,
             late_events: 0,
             bronze_epochs: Epochs::default(),
+            recomputed_to: 0,
             refold_from_row: None,
             input_ended: false,
             timer_ms: None,

@@ -12,7 +12,7 @@ use marquee_stream::{Frozen, Record, RecordType, ShardId, ShardIo, ShardState, S
 
 use super::bronze::BronzeRows;
 use super::closed_index::{ClosedIndex, ClosedSession};
-use super::contexts::{Contexts, session_key};
+use super::contexts::Contexts;
 use super::cubes::{Cubes, Delta};
 use super::late::{LateEvent, late_rows};
 use super::refold::{self, SessionRows};
@@ -308,14 +308,15 @@ impl PlaybackShard {
         }
         let mut rows: BTreeMap<u128, SessionRows> = marked.iter().map(|key| (*key, Vec::new())).collect();
         for (epoch, batch) in io.replay_rows("session_id", &wanted)? {
-            for ((session_id, player_instance), row) in refold::stored_rows(&batch) {
-                let key = session_key(&session_id, &player_instance);
+            for found in refold::stored_rows(&batch) {
                 // Of its own epochs only: a session that was forgotten and has started again with the same key must
                 // not find its former life in an epoch that is read for another session's sake.
-                if let Some(rows) = rows.get_mut(&key)
-                    && self.sessions[&key].bronze_epochs.contains(epoch)
+                if let Some(rows) = rows.get_mut(&found.key)
+                    && let session = &self.sessions[&found.key]
+                    && session.bronze_epochs.contains(epoch)
+                    && found.is_of(session.recomputed_to)
                 {
-                    rows.push(row);
+                    rows.push(found.row);
                 }
             }
         }
@@ -364,6 +365,7 @@ impl PlaybackShard {
                 clock_shift_ms: session.clock_shift_ms,
                 late_events: session.late_events,
                 bronze_epochs: session.bronze_epochs,
+                recomputed_to: session.recomputed_to,
             };
             self.closed.insert(key, closed);
         }
@@ -378,6 +380,24 @@ impl PlaybackShard {
         self.kept_contexts_bytes = self.contexts.size_bytes();
         self.cubes.clear(&self.contexts, self.sessions.values_mut().map(Box::as_mut));
         self.epoch += 1;
+    }
+
+    /// Goes on to the next epoch; the state after this one.
+    fn end_epoch(&mut self) -> Frozen {
+        self.start_next_epoch();
+        let watermark_ms = self.watermark_ms();
+        if let Some(watermark_ms) = watermark_ms {
+            self.cubes.known_values.forget_before(watermark_ms);
+        }
+        let new_segments = self.closed.age(self.epoch, watermark_ms).into_iter().collect();
+        Frozen {
+            snapshot: self.snapshot(),
+            new_segments,
+            segments: self.closed.segment_names(),
+            oldest_epoch: self.oldest_epoch(),
+            watermark_ms,
+            ..Frozen::default()
+        }
     }
 
     fn live_record(&self, deltas: &[Delta], epoch: u64, is_final: bool) -> Vec<u8> {
@@ -501,24 +521,7 @@ impl ShardState for PlaybackShard {
         ];
         tables
             .extend(others.into_iter().filter(|(_, rows)| rows.num_rows() > 0).map(|(table, rows)| (table as _, rows)));
-        self.start_next_epoch();
-        let watermark_ms = self.watermark_ms();
-        if let Some(watermark_ms) = watermark_ms {
-            self.cubes.known_values.forget_before(watermark_ms);
-        }
-        let new_segments = self.closed.age(epoch, watermark_ms).into_iter().collect();
-        Ok(Frozen {
-            tables,
-            snapshot: self.snapshot(),
-            new_segments,
-            segments: self.closed.segment_names(),
-            oldest_epoch: self.oldest_epoch(),
-            live,
-            outgoing: Vec::new(),
-            watermark_ms,
-            events,
-            dead_letters: dead_letters.events(),
-        })
+        Ok(Frozen { tables, live, events, dead_letters: dead_letters.events(), ..self.end_epoch() })
     }
 }
 
@@ -528,7 +531,10 @@ fn adopt(session: &mut Session, known: ClosedSession) {
     session.next_sequence = known.next_sequence;
     session.late_events = known.late_events;
     session.bronze_epochs.prepend(known.bronze_epochs);
+    session.recomputed_to = known.recomputed_to;
 }
+
+pub(crate) mod recompute;
 
 #[cfg(test)]
 mod bad_records;

@@ -45,7 +45,7 @@ pub(crate) fn sql(
     print_rows(&schema, &rows, format)
 }
 
-fn open(runtime: &tokio::runtime::Runtime, settings: &Settings) -> Result<DeltaLake, Failure> {
+pub(crate) fn open(runtime: &tokio::runtime::Runtime, settings: &Settings) -> Result<DeltaLake, Failure> {
     let home = Home::new(&settings.home)?;
     if !home.lake().is_dir() {
         return Err(Failure::settings(format!(

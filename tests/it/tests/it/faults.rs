@@ -178,6 +178,7 @@ fn every_fail_point_is_tested() {
     // By log-kafka's own tests, against a broker.
     tested.extend(["kafka-ledger-claimed", "kafka-ledger-half-sent", "kafka-ledger-sent", "kafka-ledger-done"]);
     tested.extend(crate::features::KILLED);
+    tested.extend(crate::recompute::KILLED);
     let mut found = BTreeSet::new();
     for file in crate::tidy::rust_files() {
         if file.starts_with(oracle::root().join("tests")) {

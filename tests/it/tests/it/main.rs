@@ -21,6 +21,8 @@ mod oracle;
 mod oracle_random;
 mod order;
 mod recommend;
+mod recompute;
+mod recompute_order;
 mod rows_client;
 mod rows_interfaces;
 mod serving_faults;

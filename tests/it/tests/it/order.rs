@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use marquee_events::proto::{Context, ViewEvent, ViewEventBatch};
 use marquee_events::{ContentType, ManualClock};
-use marquee_jobs::{PLAYBACK_TOPIC, Playback, PlaybackMode};
+use marquee_jobs::playback::Left;
+use marquee_jobs::{LIVE_TOPIC, PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::tables;
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
 use marquee_stream::{
@@ -20,18 +21,18 @@ use prost::Message as _;
 use crate::every_payload::{context, payload};
 use crate::memory_lake::{MemoryLake, shared, text_rows};
 
-const START_MS: i64 = 1_700_000_000_000;
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
 const PARTITIONS: u32 = 2;
 
 /// What the engine makes of some input.
 #[derive(Debug, PartialEq)]
-struct Outcome {
+pub(crate) struct Outcome {
     sessions: BTreeMap<Vec<String>, Vec<String>>,
     minutes: BTreeMap<Vec<String>, Vec<i64>>,
     bronze: std::collections::BTreeSet<Vec<String>>,
 }
 
-const SESSION_COLUMNS: &[&str] = &[
+pub(crate) const SESSION_COLUMNS: &[&str] = &[
     "title_id",
     "country",
     "started_at",
@@ -72,7 +73,7 @@ const SESSION_COLUMNS: &[&str] = &[
     "is_final",
 ];
 
-fn outcome(lake: &MemoryLake) -> Outcome {
+pub(crate) fn outcome(lake: &MemoryLake) -> Outcome {
     let mut sessions: BTreeMap<Vec<String>, (u64, Vec<String>)> = BTreeMap::new();
     let columns = [&["session_id", "player_instance", "revision"], SESSION_COLUMNS].concat();
     for row in text_rows(&lake.rows(&tables::SESSION_REVISIONS), &columns) {
@@ -104,13 +105,15 @@ fn outcome(lake: &MemoryLake) -> Outcome {
 
 /// A step of a schedule.
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     /// Append these together: a shard reads all of its own at once.
     Append(Vec<ViewEventBatch>),
     /// Wait until all is in the lake: an epoch ends here.
     Epoch,
     /// Stop gracefully and start again from the manifests.
     Restart,
+    /// Fold the late events of some sessions, or of all; what has to be left alone.
+    Recompute(Option<u64>, Left),
 }
 
 fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
@@ -118,16 +121,18 @@ fn play(mode: PlaybackMode, steps: &[Step]) -> Outcome {
 }
 
 /// The lake once the steps are played and the input has ended.
-fn lake_after(mode: PlaybackMode, steps: &[Step]) -> Arc<MemoryLake> {
+pub(crate) fn lake_after(mode: PlaybackMode, steps: &[Step]) -> Arc<MemoryLake> {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let log: Arc<dyn PartitionLog> =
         Arc::new(EmbeddedLog::open(folder.path(), EmbeddedLogOptions::default()).expect("a log"));
-    let topic = TopicSpec { name: PLAYBACK_TOPIC.into(), partitions: PARTITIONS, retention_ms: i64::MAX };
-    log.ensure_topic(&topic).expect("a topic");
+    for (name, partitions) in [(PLAYBACK_TOPIC, PARTITIONS), (LIVE_TOPIC, 1)] {
+        let topic = TopicSpec { name: name.into(), partitions, retention_ms: i64::MAX };
+        log.ensure_topic(&topic).expect("a topic");
+    }
     let lake = shared();
-    let clock = Arc::new(ManualClock::new(START_MS + 1_000_000_000));
+    let clock = Arc::new(ManualClock::new(START_MS + 5_000_000_000));
     let mut env = RuntimeEnv {
         log: log.clone(),
         lake: lake.clone(),
@@ -152,7 +157,7 @@ fn lake_after(mode: PlaybackMode, steps: &[Step]) -> Arc<MemoryLake> {
         runtime.block_on(log.append(PLAYBACK_TOPIC, records)).expect("the log takes it");
     };
     let header =
-        |record_type, event_count| RecordHeader { record_type, received_at_ms: START_MS + 900_000_000, event_count };
+        |record_type, event_count| RecordHeader { record_type, received_at_ms: START_MS + 4_000_000_000, event_count };
     let record = |batch: &ViewEventBatch| NewRecord {
         route: Route::Key(batch.context.clone().unwrap_or_default().session_id.into_bytes().into()),
         header: header(RecordType::ViewEvents(ContentType::Protobuf), batch.events.len() as u32),
@@ -166,6 +171,9 @@ fn lake_after(mode: PlaybackMode, steps: &[Step]) -> Arc<MemoryLake> {
                 jobs.stop().expect("a graceful stop");
                 env.writer_id = number.to_string();
                 jobs = start(&env);
+            }
+            Step::Recompute(some, left) => {
+                assert_eq!(crate::recompute_order::recompute(&env, &lake, number, *some), *left);
             }
         }
     }
@@ -181,7 +189,7 @@ fn lake_after(mode: PlaybackMode, steps: &[Step]) -> Arc<MemoryLake> {
 }
 
 /// A session of a kind's payloads with the given pauses (ms) between them.
-fn session(index: usize, kinds: &[u8], gaps_ms: &[i64]) -> ViewEventBatch {
+pub(crate) fn session(index: usize, kinds: &[u8], gaps_ms: &[i64]) -> ViewEventBatch {
     let mut at_ms = START_MS + index as i64 * 7_000;
     let mut media_ms = 0;
     let events = kinds.iter().zip(gaps_ms).enumerate().map(|(sequence, (kind, gap_ms))| {

@@ -6,6 +6,7 @@ use marquee_stream::RecordHeader;
 
 use super::*;
 use crate::live::{LiveCell, LiveRecord, LiveView};
+use crate::playback::contexts::session_key;
 use crate::playback::session::CloseReason;
 use crate::playback::{Cube, OTHER};
 
