@@ -116,7 +116,7 @@ impl PlaybackShard {
     }
 
     /// Takes a record in, whatever it is.
-    fn take(&mut self, record: &Record, ahead: &mut Ahead<'_>) {
+    fn take_any(&mut self, record: &Record, ahead: &mut Ahead<'_>) {
         match record.header.record_type {
             RecordType::ViewEvents(content_type) => {
                 if let (Some((split, _)), Some(context)) = (ahead.split.take(), ahead.context.take()) {
@@ -474,7 +474,7 @@ impl ShardState for PlaybackShard {
         for records in records.chunks(LOOK_AHEAD) {
             self.look_ahead(records, &mut ahead);
             for (record, ahead) in records.iter().zip(&mut ahead) {
-                self.take(record, ahead);
+                self.take_any(record, ahead);
                 self.fire_timers();
             }
         }
