@@ -6,9 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
-# Cheap and decisive first. `players` is run by name (`make players`): in one run of four, hls.js lost what it says of a
-# manifest that is missing, and a release should not wait for that.
-all=(data packages python format buf clippy web sdk kafka tests udf fuzz pages journey oracle deny)
+# Cheap and decisive first.
+all=(data packages python format buf clippy web sdk kafka tests udf fuzz pages journey players oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
