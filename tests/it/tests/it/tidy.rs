@@ -167,7 +167,7 @@ fn every_rule_and_every_quirk_has_its_test() {
         .filter(|file| folders.iter().any(|folder| file.starts_with(folder)))
         .map(|file| fs::read_to_string(file).expect("a file"))
         .collect();
-    for (document, rows_at_least) in [("docs/qoe.md", 33), ("docs/cmcd.md", 20)] {
+    for (document, rows_at_least) in [("docs/qoe.md", 34), ("docs/cmcd.md", 20)] {
         let text = fs::read_to_string(root().join(document)).expect("a document");
         // The tables whose last column is of tests.
         let mut rows = 0;
