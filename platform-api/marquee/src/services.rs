@@ -1,5 +1,6 @@
 //! The services of one process on one home: log, lake, jobs and collector; and pages and dashboards where they are wanted.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -216,12 +217,22 @@ pub(crate) fn runtime_env(
         log: log.clone(),
         lake: lake.clone(),
         store: Arc::new(DurableLocalStore::new()),
-        state_root: Path::from_absolute_path(home.state())
-            .map_err(|e| Failure::settings(format!("home {} cannot be used: {e}", home.root().display())))?,
+        state_root: state_root(home)?,
         clock: clock.clone(),
         handle: handle.clone(),
-        writer_id: format!("{}-{}", clock.now_ms(), std::process::id()),
+        writer_id: writer_id(clock.as_ref()),
     })
+}
+
+/// The folder of manifests, snapshots and index segments.
+pub(crate) fn state_root(home: &Home) -> Result<Path, Failure> {
+    Path::from_absolute_path(home.state())
+        .map_err(|e| Failure::settings(format!("home {} cannot be used: {e}", home.root().display())))
+}
+
+/// Names this process in manifests. Containers that are started together have equal times and process ids.
+pub(crate) fn writer_id(clock: &dyn Clock) -> String {
+    format!("{}-{:016x}", clock.now_ms(), RandomState::new().hash_one(std::process::id()))
 }
 
 pub(crate) fn runtime_settings(settings: &Settings) -> RuntimeSettings {

@@ -22,7 +22,7 @@ use super::session::Session;
 use super::{DAY_MS, date_of, timestamps};
 use crate::live::{LiveCellRef, MeasuresRef};
 
-const MINUTE_MS: i64 = 60_000;
+pub(crate) const MINUTE_MS: i64 = 60_000;
 
 /// So many cells are kept whatever the sessions (about 400 bytes each): fewer are not worth numbering anew.
 const MIN_KEPT_CELLS: usize = 10_000;

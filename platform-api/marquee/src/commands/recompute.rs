@@ -5,7 +5,6 @@
 mod history;
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use marquee_jobs::playback::{EpochOffsets, HORIZON_MS, LateBatch, LateSession, L
 use marquee_jobs::{PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::{DurableLocalStore, tables};
 use marquee_stream::{Decision, Job as _, Newest, RepairEnv, ShardId, ShardRepair};
-use object_store::path::Path;
 use serde::Serialize;
 
 use self::history::{LateTables, Place};
@@ -24,6 +22,7 @@ use super::lake::open;
 use crate::cli::{RecomputeOptions, SessionPart};
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::services::{state_root, writer_id};
 use crate::settings::Settings;
 use crate::tables_output::print_json;
 
@@ -69,20 +68,13 @@ pub(crate) fn run(
     let home = Home::new(&settings.home)?;
     let lake = Arc::new(open(runtime, settings)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let state_root = Path::from_absolute_path(home.state())
-        .map_err(|e| Failure::settings(format!("home {} cannot be used: {e}", home.root().display())))?;
     let env = RepairEnv {
         lake: lake.clone(),
         store: Arc::new(DurableLocalStore::new()),
-        state_root,
+        state_root: state_root(&home)?,
         clock: clock.clone(),
         handle: runtime.handle().clone(),
-        // Containers that are started together have equal times and process ids.
-        writer_id: format!(
-            "{WRITER_PREFIX}{}-{:016x}",
-            clock.now_ms(),
-            RandomState::new().hash_one(std::process::id())
-        ),
+        writer_id: format!("{WRITER_PREFIX}{}", writer_id(clock.as_ref())),
     };
     let job = Playback::new(PlaybackMode::Live);
     let late = LateTables { lake: &lake, runtime, topic: PLAYBACK_TOPIC, days };

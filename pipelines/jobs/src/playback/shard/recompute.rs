@@ -22,7 +22,7 @@ use crate::LIVE_TOPIC;
 use crate::playback::closed_index::{ClosedSession, RETENTION_MS};
 use crate::playback::columns::{TextColumn, batch_of, constant_text, numbered_texts};
 use crate::playback::contexts::session_key;
-use crate::playback::cubes::Delta;
+use crate::playback::cubes::{Delta, MINUTE_MS};
 use crate::playback::known_values::first_kept_day;
 use crate::playback::refold::{self, FoundRow, SessionRows};
 use crate::playback::session::Session;
@@ -414,7 +414,7 @@ impl PlaybackShard {
     /// What the live view learns: of the last day, because it shows nothing older. It replaces what an owner that loses
     /// this epoch has told of it.
     fn outgoing_live(&self, shard: &ShardId, deltas: &[Delta], epoch: u64, watermark_ms: i64) -> (String, NewRecord) {
-        let from_minute = (watermark_ms - HORIZON_MS).div_euclid(60_000);
+        let from_minute = (watermark_ms - HORIZON_MS).div_euclid(MINUTE_MS);
         let recent: Vec<Delta> = deltas.iter().filter(|delta| delta.minute >= from_minute).copied().collect();
         let header = RecordHeader { record_type: RecordType::LiveDeltas, received_at_ms: watermark_ms, event_count: 0 };
         let route = Route::Key(shard.to_string().into_bytes().into());
