@@ -12,7 +12,7 @@ use marquee_events::proto::{Context, Heartbeat, ViewEvent, ViewEventBatch};
 use marquee_events::{ContentType, ManualClock};
 use marquee_jobs::{LiveRecord, Playback, PlaybackMode};
 use marquee_lake::TableSpec;
-use marquee_stream::{Frozen, Job as _, Record, RecordHeader, RecordType, ShardId, ShardIo, ShardStore};
+use marquee_stream::{Frozen, Job as _, Kept, Record, RecordHeader, RecordType, ShardId, ShardIo, ShardStore};
 use object_store::memory::InMemory;
 use prost::Message as _;
 use tokio::runtime::Runtime;
@@ -47,12 +47,16 @@ pub fn check_accounting(data: &[u8]) {
         shard.pending_bytes();
     }
     let live = shard.live(1).map(|bytes| LiveRecord::from_bytes(&bytes).expect("our own"));
-    let io = shard_io(&job, &id, received_at_ms);
+    let (io, store) = shard_io(&job, &id, received_at_ms);
     let frozen = shard.freeze(1, true, &io).expect("nothing is read");
     assert!(live.is_none() || frozen.live.is_some());
     check_events(&records, &frozen);
 
-    let mut restored = job.start_shard(&id, Some(&frozen.snapshot)).expect("a snapshot is read again");
+    for (name, bytes) in frozen.new_segments {
+        runtime().block_on(store.write_segment(&name, bytes)).expect("memory takes it");
+    }
+    let kept = Kept { snapshot: &frozen.snapshot, io: &io };
+    let mut restored = job.start_shard(&id, Some(kept)).expect("what was kept is read again");
     restored.process(&[good_record(records.len(), received_at_ms)]).expect("good input");
     let frozen = restored.freeze(2, true, &io);
     // A re-fold asks for rows of epoch 1, which nobody has written here.
@@ -104,11 +108,14 @@ fn good_record(number: usize, received_at_ms: i64) -> Record {
     Record { offset: 0, header, payload: batch.encode_to_vec().into() }
 }
 
-fn shard_io(job: &Playback, id: &ShardId, now_ms: i64) -> ShardIo {
+fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME
-        .get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime"));
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime"))
+}
+
+fn shard_io(job: &Playback, id: &ShardId, now_ms: i64) -> (ShardIo, ShardStore) {
     let store = ShardStore::new(Arc::new(InMemory::new()), &"state".into(), id);
     let (lake, clock) = (Arc::new(MemoryLake::default()), Arc::new(ManualClock::new(now_ms)));
-    ShardIo::new(id.clone(), store, lake, runtime.handle().clone(), clock, job.replay_table())
+    let handle = runtime().handle().clone();
+    (ShardIo::new(id.clone(), store.clone(), lake, handle, clock, job.replay_table()), store)
 }

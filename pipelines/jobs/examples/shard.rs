@@ -10,7 +10,8 @@ use marquee_events::{ContentType, ManualClock, to_json};
 use marquee_jobs::{PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::{DataFile, EpochCommit, LakeError, ShardEpoch, TableSpec};
 use marquee_sources::{BenchPlan, generate_bench};
-use marquee_stream::{Job as _, Record, RecordHeader, RecordType, ShardId, ShardIo, ShardStore};
+use marquee_stream::{Job as _, Kept, Record, RecordHeader, RecordType, ShardId, ShardIo, ShardStore};
+use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
 use prost::Message as _;
 use rustix::time::{ClockId, clock_gettime};
@@ -45,13 +46,16 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let job = Playback::new(PlaybackMode::Live);
     let id = ShardId { job: "playback", topic: PLAYBACK_TOPIC.to_owned(), partition: 0 };
-    let store = ShardStore::new(Arc::new(InMemory::new()), &"state".into(), &id);
+    let memory = Arc::new(InMemory::new());
+    let store = ShardStore::new(memory.clone(), &"state".into(), &id);
     let clock = Arc::new(ManualClock::new(START_MS));
-    let io = ShardIo::new(id.clone(), store, Arc::new(NoLake), runtime.handle().clone(), clock, job.replay_table());
+    let lake = Arc::new(NoLake);
+    let io = ShardIo::new(id.clone(), store.clone(), lake, runtime.handle().clone(), clock, job.replay_table());
     let mut shard = job.start_shard(&id, None).expect("an empty shard");
 
     let idle_bytes = resident_bytes();
     let mut figures = Figures::default();
+    let mut segments: Vec<String> = Vec::new();
     let mut batches = generate_bench(plan).enumerate().peekable();
     let mut epoch = 0;
     while batches.peek().is_some() {
@@ -77,11 +81,29 @@ fn main() {
         figures.freeze_s += freeze_s;
         figures.longest_freeze_s = figures.longest_freeze_s.max(freeze_s);
         figures.rows += frozen.tables.iter().map(|(_, rows)| rows.num_rows()).sum::<usize>();
-        if frozen.snapshot.len() > figures.snapshot.len() {
-            figures.snapshot = frozen.snapshot;
-        }
+        let segments_bytes = frozen.new_segments.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        figures.segments_bytes += segments_bytes;
+        figures.snapshot = frozen.snapshot;
+        runtime.block_on(async {
+            for (name, bytes) in frozen.new_segments {
+                store.write_segment(&name, bytes).await.expect("memory takes it");
+            }
+            // What lies on disk is no memory of the shard's: only what a restart reads is kept.
+            for old in std::mem::replace(&mut segments, frozen.segments) {
+                if !segments.contains(&old) {
+                    let path = object_store::path::Path::from(format!("state/{id}/segment/{old}"));
+                    memory.delete(&path).await.expect("it was written");
+                }
+            }
+        });
     }
-    let restore_s = cpu_s(|| drop(job.start_shard(&id, Some(&figures.snapshot)).expect("its own snapshot")));
+    let mut kept_bytes = 0;
+    for name in &segments {
+        kept_bytes += runtime.block_on(store.read_segment(name)).expect("it was written").len();
+    }
+    drop(shard);
+    let kept = Kept { snapshot: &figures.snapshot, io: &io };
+    let restore_s = cpu_s(|| drop(job.start_shard(&id, Some(kept)).expect("its own state")));
 
     let ns = |seconds: f64| seconds * 1e9 / events as f64;
     let ms = |seconds: f64| seconds * 1e3;
@@ -93,7 +115,8 @@ fn main() {
     println!("  freeze             {:>10.0} ns an event", ns(figures.freeze_s));
     println!("  epochs             {epoch:>10}");
     println!("  longest freeze     {:>10.1} ms", ms(figures.longest_freeze_s));
-    println!("  largest snapshot   {:>10.1} MB", mb(figures.snapshot.len()));
+    println!("  segments an epoch  {:>10.1} MB", mb(figures.segments_bytes / epoch as usize));
+    println!("  kept for a restart {:>10.1} MB in {} segments", mb(kept_bytes), segments.len());
     println!("  restored in        {:>10.1} ms", ms(restore_s));
     println!("  memory above idle  {:>10.1} MB", mb(figures.peak_bytes.saturating_sub(idle_bytes)));
 }
@@ -106,6 +129,7 @@ struct Figures {
     freeze_s: f64,
     longest_freeze_s: f64,
     snapshot: Vec<u8>,
+    segments_bytes: usize,
     peak_bytes: usize,
 }
 

@@ -19,11 +19,20 @@ pub trait Job: Send + Sync + 'static {
     /// The table whose rows of earlier epochs the job reads again.
     fn replay_table(&self) -> &'static TableSpec;
 
-    /// Makes the state of a shard, from its last snapshot or empty.
+    /// Makes the state of a shard, from what its last epoch has kept or empty.
     ///
     /// # Errors
-    /// When the snapshot cannot be read.
-    fn start_shard(&self, shard: &ShardId, snapshot: Option<&[u8]>) -> Result<Box<dyn ShardState>, StreamError>;
+    /// When the snapshot or a segment cannot be read.
+    fn start_shard(&self, shard: &ShardId, kept: Option<Kept<'_>>) -> Result<Box<dyn ShardState>, StreamError>;
+}
+
+/// What an epoch has kept of a shard's state.
+#[derive(Clone, Copy)]
+pub struct Kept<'a> {
+    /// Its snapshot.
+    pub snapshot: &'a [u8],
+    /// Reads the segments that the snapshot refers to.
+    pub io: &'a ShardIo,
 }
 
 /// One partition of a job's topic.
@@ -72,7 +81,8 @@ pub struct Frozen {
     pub tables: Vec<(&'static TableSpec, RecordBatch)>,
     /// The state after the epoch.
     pub snapshot: Vec<u8>,
-    /// New immutable segments of the job's index: (name, bytes). Written before the manifest.
+    /// New immutable segments of the job's state: (name, bytes). Written before the manifest. A name begins with the
+    /// epoch in twelve digits: by that, old ones are known when they are removed.
     pub new_segments: Vec<(String, Vec<u8>)>,
     /// All the segments that the snapshot refers to.
     pub segments: Vec<String>,

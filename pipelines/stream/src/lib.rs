@@ -27,7 +27,7 @@ mod stepped;
 mod write_pool;
 
 pub use error::StreamError;
-pub use job::{Frozen, Job, ShardId, ShardState};
+pub use job::{Frozen, Job, Kept, ShardId, ShardState};
 pub use latency::{LatencyHistogram, LatencySnapshot};
 pub use log::{
     LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, TopicSpec, partition_of,

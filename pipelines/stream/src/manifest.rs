@@ -34,7 +34,7 @@ pub struct Manifest {
     pub watermark_ms: Option<i64>,
     /// The state after it.
     pub snapshot: SnapshotRef,
-    /// Index segments that the snapshot refers to.
+    /// Segments that the snapshot refers to.
     pub segments: Vec<String>,
     /// What it adds to each table.
     pub tables: BTreeMap<String, TableEpoch>,

@@ -69,13 +69,23 @@ impl Newest {
                 ),
             });
         }
-        let snapshot = match store.read_snapshot(&manifest.snapshot).await {
-            // Whoever decided newer epochs since may have removed it as old: that is no damage.
-            Err(StreamError::Damaged { .. }) if store.epochs().await?.last() > Some(&manifest.epoch) => {
-                return Err(StreamError::Fenced { shard: id.to_string(), epoch: manifest.epoch + 1 });
-            }
-            read => read?,
-        };
+        let snapshot = store.read_snapshot(&manifest.snapshot).await;
+        let snapshot = unless_overtaken(id, store, &manifest, snapshot).await?;
         Ok(Self { manifest, snapshot })
+    }
+}
+
+/// What was read of an epoch's state: [`StreamError::Fenced`] when it is gone because there are newer epochs.
+pub(crate) async fn unless_overtaken<T>(
+    id: &ShardId,
+    store: &ShardStore,
+    manifest: &Manifest,
+    read: Result<T, StreamError>,
+) -> Result<T, StreamError> {
+    match read {
+        Err(StreamError::Damaged { .. }) if store.epochs().await?.last() > Some(&manifest.epoch) => {
+            Err(StreamError::Fenced { shard: id.to_string(), epoch: manifest.epoch + 1 })
+        }
+        read => read,
     }
 }

@@ -27,7 +27,7 @@ use crate::epoch_write::{EpochWrite, MAX_EPOCH_MS};
 use crate::progress::ShardProgress;
 use crate::recovery::{Newest, Recovery};
 use crate::{
-    Clock, Job, LogError, NewRecord, RecordHeader, RecordType, Route, RuntimeProgress, RuntimeSettings, ShardId,
+    Clock, Job, Kept, LogError, NewRecord, RecordHeader, RecordType, Route, RuntimeProgress, RuntimeSettings, ShardId,
     ShardIo, ShardState, ShardStore, StreamError,
 };
 
@@ -336,7 +336,21 @@ impl Reader {
     /// Restores the state, checks the log.
     fn start(shard: &Shard, newest: Option<Newest>) -> Result<Self, StreamError> {
         let id = &shard.id;
-        let state = shard.job.start_shard(id, newest.as_ref().map(|newest| newest.snapshot.as_slice()))?;
+        let io = ShardIo::new(
+            id.clone(),
+            shard.store.clone(),
+            shard.commit.lake.clone(),
+            shard.commit.handle.clone(),
+            shard.clock.clone(),
+            shard.job.replay_table(),
+        )
+        .publishing_live(shard.settings.live_topic.is_some());
+        let state = match &newest {
+            None => shard.job.start_shard(id, None)?,
+            Some(Newest { manifest, snapshot }) => {
+                io.unless_overtaken(manifest, shard.job.start_shard(id, Some(Kept { snapshot, io: &io })))?
+            }
+        };
         if let Some(Newest { manifest, .. }) = &newest {
             // Halts here, loudly, when the log lost what the lake has, or expired what it has not.
             let read = shard.commit.log.read(&id.topic, id.partition, manifest.next_offset, 1);
@@ -348,15 +362,6 @@ impl Reader {
             progress.decided_epoch.fetch_max(manifest.epoch, Ordering::AcqRel);
         }
         fail::fail_point!("recovery-restored");
-        let io = ShardIo::new(
-            id.clone(),
-            shard.store.clone(),
-            shard.commit.lake.clone(),
-            shard.commit.handle.clone(),
-            shard.clock.clone(),
-            shard.job.replay_table(),
-        )
-        .publishing_live(shard.settings.live_topic.is_some());
         let now_ms = shard.clock.now_ms();
         Ok(Self {
             state,

@@ -1,4 +1,4 @@
-//! What a shard's state may read while it freezes: rows and index segments of its own earlier epochs.
+//! What a shard's state may read when it starts and while it freezes: rows and segments of its own earlier epochs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -8,13 +8,16 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use marquee_lake::{EpochCommit, TableSpec};
 use tokio::runtime::Handle;
 
-use crate::{Clock, ShardId, ShardStore, StreamError};
+use crate::{Clock, Manifest, ShardId, ShardStore, StreamError, recovery};
 
 /// Paths of so many epochs are remembered; a re-fold rarely needs more.
 const MAX_CACHED_EPOCHS: usize = 10_000;
 
 /// Epochs read at the same time: mostly one file each, whose rows of a few sessions are small.
 const EPOCHS_AT_ONCE: usize = 4;
+
+/// Segments read at the same time.
+const SEGMENTS_AT_ONCE: usize = 8;
 
 /// A shard's view of what it has written before.
 pub struct ShardIo {
@@ -82,12 +85,22 @@ impl ShardIo {
         Ok(read.into_iter().flat_map(|(epoch, batches)| batches.into_iter().map(move |batch| (epoch, batch))).collect())
     }
 
-    /// Reads an index segment.
+    /// Reads segments, in the order of their names.
     ///
     /// # Errors
-    /// When it is missing or the store does not answer.
-    pub fn read_segment(&self, name: &str) -> Result<Vec<u8>, StreamError> {
-        self.handle.block_on(self.store.read_segment(name))
+    /// When one is missing or the store does not answer.
+    pub fn read_segments(&self, names: &[&str]) -> Result<Vec<Vec<u8>>, StreamError> {
+        let reads = futures::stream::iter(names).map(|name| self.store.read_segment(name));
+        self.handle.block_on(reads.buffered(SEGMENTS_AT_ONCE).try_collect())
+    }
+
+    /// What was read of an epoch's state. Whoever has decided newer epochs since may have removed it as old: that is no
+    /// damage.
+    ///
+    /// # Errors
+    /// [`StreamError::Fenced`] then, and whatever `read` has failed with.
+    pub fn unless_overtaken<T>(&self, manifest: &Manifest, read: Result<T, StreamError>) -> Result<T, StreamError> {
+        self.handle.block_on(recovery::unless_overtaken(&self.shard, &self.store, manifest, read))
     }
 
     fn paths(&self, epoch: u64) -> Result<Vec<String>, StreamError> {

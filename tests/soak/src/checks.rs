@@ -172,6 +172,9 @@ pub fn check_manifests(shards: &[(ShardId, ShardStore)], log: &MemoryLog, lake: 
             last = manifest.last_epochs();
             if *epoch == epochs.len() as u64 {
                 ready(store.read_snapshot(&manifest.snapshot)).expect("the newest snapshot is whole");
+                for segment in &manifest.segments {
+                    ready(store.read_segment(segment)).expect("its segments are there");
+                }
             }
         }
         for table in tables::all() {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use marquee_definitions::OnlineStore;
 use marquee_lake::{TableSpec, tables};
-use marquee_stream::{Job, ShardId, ShardState, StreamError};
+use marquee_stream::{Job, Kept, ShardId, ShardState, StreamError};
 
 use shard::FeaturesShard;
 
@@ -75,7 +75,8 @@ impl Job for Features {
         &tables::INTERACTION_EVENTS
     }
 
-    fn start_shard(&self, shard: &ShardId, snapshot: Option<&[u8]>) -> Result<Box<dyn ShardState>, StreamError> {
+    fn start_shard(&self, shard: &ShardId, kept: Option<Kept<'_>>) -> Result<Box<dyn ShardState>, StreamError> {
+        let snapshot = kept.map(|kept| kept.snapshot);
         Ok(Box::new(FeaturesShard::start(self.mode, shard, snapshot, self.online.clone(), self.genres.clone())?))
     }
 }

@@ -1,14 +1,15 @@
 //! Which sessions are closed, so that a late event finds its session again: the last two hours in memory, older ones in
-//! immutable segments with a Bloom filter each. A filter's false alarm costs a look-up and nothing else.
+//! immutable segments with a Bloom filter each. A filter's false alarm costs a look-up and nothing else. Filters are
+//! segments of their own, which a restart reads; what is in memory is part of the state's segments.
 
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 use marquee_stream::{ShardIo, StreamError};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::epochs::Epochs;
+use super::state_log::{read_segments, segment_name};
 
 /// Closed sessions stay in memory for this long after their last event (ms of event time).
 const IN_MEMORY_MS: i64 = 2 * 60 * 60 * 1000;
@@ -45,18 +46,40 @@ struct Segment {
     name: String,
     newest_ms: i64,
     oldest_epoch: u64,
+    /// The segment with the filter.
+    bloom_name: String,
+    #[serde(skip)]
     bloom: Vec<u64>,
 }
 
 /// The index of a shard.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ClosedIndex {
-    recent: HashMap<u128, ClosedSession>,
+    #[serde(skip)]
+    pub(crate) recent: HashMap<u128, ClosedSession>,
+    /// Keys that came to `recent` or left it in this epoch.
+    #[serde(skip)]
+    pub(crate) changed: Vec<u128>,
     segments: Vec<Segment>,
 }
 
 impl ClosedIndex {
+    /// Reads the filters.
+    ///
+    /// # Errors
+    /// When one cannot be read or is damaged.
+    pub(crate) fn restore(&mut self, recent: HashMap<u128, ClosedSession>, io: &ShardIo) -> Result<(), StreamError> {
+        self.recent = recent;
+        let names: Vec<String> = self.segments.iter().map(|segment| segment.bloom_name.clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for (segment, bytes) in self.segments.iter_mut().zip(read_segments(&names, io)?) {
+            segment.bloom = postcard::from_bytes(&bytes).map_err(|e| damaged(&segment.bloom_name, &e))?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn insert(&mut self, key: u128, session: ClosedSession) {
+        self.changed.push(key);
         self.recent.insert(key, session);
     }
 
@@ -73,16 +96,13 @@ impl ClosedIndex {
     /// Takes a session out of memory, or reads it from the newest segment that has it.
     pub(crate) fn take(&mut self, key: u128, io: &ShardIo) -> Result<Option<ClosedSession>, StreamError> {
         if let Some(session) = self.recent.remove(&key) {
+            self.changed.push(key);
             return Ok(Some(session));
         }
         for segment in self.segments.iter().rev().filter(|s| bloom_contains(&s.bloom, key)) {
-            let bytes = io.read_segment(&segment.name)?;
-            let damaged = |problem: String| StreamError::Damaged { path: segment.name.clone(), problem };
-            if !segment.name.ends_with(&format!("{:016x}", xxh3_64(&bytes))) {
-                return Err(damaged("its name does not fit its contents".to_owned()));
-            }
+            let read = read_segments(&[segment.name.as_str()], io)?;
             let sessions: BTreeMap<u128, ClosedSession> =
-                postcard::from_bytes(&bytes).map_err(|e| damaged(e.to_string()))?;
+                postcard::from_bytes(&read.concat()).map_err(|e| damaged(&segment.name, &e))?;
             if let Some(session) = sessions.get(&key) {
                 return Ok(Some(session.clone()));
             }
@@ -91,8 +111,8 @@ impl ClosedIndex {
     }
 
     /// Moves what is old enough into a new segment, if it is enough for one, and forgets segments past the retention.
-    /// Without a watermark (an import) everything moves and nothing is forgotten.
-    pub(crate) fn age(&mut self, epoch: u64, watermark_ms: Option<i64>) -> Option<(String, Vec<u8>)> {
+    /// Without a watermark (an import) everything moves and nothing is forgotten. What there is to write.
+    pub(crate) fn age(&mut self, epoch: u64, watermark_ms: Option<i64>) -> Vec<(String, Vec<u8>)> {
         if let Some(watermark_ms) = watermark_ms {
             self.segments.retain(|segment| segment.newest_ms >= watermark_ms - RETENTION_MS);
         }
@@ -103,37 +123,43 @@ impl ClosedIndex {
             None => self.recent.len() >= IMPORT_SEGMENT_SESSIONS,
         };
         if !is_due {
-            return None;
+            return Vec::new();
         }
         let is_old = |session: &ClosedSession| {
             watermark_ms.is_none_or(|watermark_ms| session.last_time_ms < watermark_ms - IN_MEMORY_MS)
         };
         let old: BTreeMap<u128, ClosedSession> = self.recent.extract_if(|_, session| is_old(session)).collect();
         // Not forgotten before an older segment, which may have a former state of a session of this one.
-        let newest_ms = old.values().map(|session| session.last_time_ms).max()?;
+        let newest_ms = old.values().map(|session| session.last_time_ms).max().expect("one is due");
         let newest_ms = self.segments.last().map_or(newest_ms, |last| newest_ms.max(last.newest_ms));
         let oldest_epoch = old.values().filter_map(|session| session.bronze_epochs.first()).min();
         let bytes = postcard::to_stdvec(&old).expect("plain data can be encoded");
-        // Named by its contents: a fenced writer that comes late cannot replace the winner's.
-        let name = format!("{epoch:012}-{:016x}", xxh3_64(&bytes));
+        let bloom = bloom_of(old.keys().copied());
+        let bloom_bytes = postcard::to_stdvec(&bloom).expect("plain data can be encoded");
+        let (name, bloom_name) = (segment_name(epoch, &bytes), segment_name(epoch, &bloom_bytes));
+        self.changed.extend(old.into_keys());
         self.segments.push(Segment {
             name: name.clone(),
             newest_ms,
             oldest_epoch: oldest_epoch.unwrap_or(epoch),
-            bloom: bloom_of(old.keys().copied()),
+            bloom_name: bloom_name.clone(),
+            bloom,
         });
-        Some((name, bytes))
+        vec![(name, bytes), (bloom_name, bloom_bytes)]
     }
 
-    /// The first epoch that holds rows of a session of the index.
+    /// The first epoch that holds rows of a session of the segments.
     pub(crate) fn oldest_epoch(&self) -> Option<u64> {
-        let recent = self.recent.values().filter_map(|session| session.bronze_epochs.first());
-        recent.chain(self.segments.iter().map(|segment| segment.oldest_epoch)).min()
+        self.segments.iter().map(|segment| segment.oldest_epoch).min()
     }
 
-    pub(crate) fn segment_names(&self) -> Vec<String> {
-        self.segments.iter().map(|segment| segment.name.clone()).collect()
+    pub(crate) fn segment_names(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().flat_map(|segment| [segment.name.as_str(), segment.bloom_name.as_str()])
     }
+}
+
+fn damaged(name: &str, problem: &postcard::Error) -> StreamError {
+    StreamError::Damaged { path: name.to_owned(), problem: problem.to_string() }
 }
 
 fn bloom_of(keys: impl ExactSizeIterator<Item = u128>) -> Vec<u64> {
@@ -189,21 +215,23 @@ mod tests {
         };
         index.insert(7, session(0));
         index.insert(8, session(SEGMENT_SPAN_MS + 2));
-        assert!(index.age(2, Some(IN_MEMORY_MS + 1)).is_none(), "not enough for a segment");
-        let (name, _) = index.age(3, Some(IN_MEMORY_MS + SEGMENT_SPAN_MS + 1)).expect("one session is old");
-        assert!(name.starts_with("000000000003-"));
-        assert_eq!((index.recent.len(), index.oldest_epoch()), (1, Some(1)));
+        assert!(index.age(2, Some(IN_MEMORY_MS + 1)).is_empty(), "not enough for a segment");
+        index.changed.clear();
+        let written = index.age(3, Some(IN_MEMORY_MS + SEGMENT_SPAN_MS + 1));
+        assert!(written.len() == 2 && written.iter().all(|(name, _)| name.starts_with("000000000003-")));
+        assert!(written.iter().map(|(name, _)| name.as_str()).eq(index.segment_names()), "one session is old");
+        assert_eq!((index.recent.len(), index.oldest_epoch(), &index.changed[..]), (1, Some(1), &[7][..]));
         assert!(index.may_contain(7) && index.may_contain(8));
         index.age(4, Some(RETENTION_MS + 1));
-        assert!(!index.segment_names().contains(&name));
+        assert!(index.segment_names().all(|name| written.iter().all(|(old, _)| old != name)));
         // A session that a recompute puts into a segment of its own, far behind the others.
         let mut index = ClosedIndex::default();
         index.insert(7, session(SEGMENT_SPAN_MS));
         let watermark_ms = IN_MEMORY_MS + 2 * SEGMENT_SPAN_MS + 1;
-        index.age(1, Some(watermark_ms)).expect("one session is old");
+        assert!(!index.age(1, Some(watermark_ms)).is_empty(), "one session is old");
         index.insert(7, session(0));
-        index.age(2, Some(watermark_ms)).expect("one session is old");
+        assert!(!index.age(2, Some(watermark_ms)).is_empty(), "one session is old");
         index.age(3, Some(RETENTION_MS + 1));
-        assert_eq!(index.segment_names().len(), 2, "what is newer outlives what is older");
+        assert_eq!(index.segments.len(), 2, "what is newer outlives what is older");
     }
 }

@@ -3,7 +3,6 @@
 
 use hashbrown::{HashMap, HashTable};
 use marquee_events::{CONTEXT_FIELDS, ContextView, Split};
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, Xxh3Builder, xxh3_64};
 
 use super::session::Session;
@@ -103,22 +102,6 @@ impl Default for Contexts {
     }
 }
 
-/// What a snapshot keeps of them.
-#[derive(Debug, Serialize)]
-pub(crate) struct StoredContextsRef<'a> {
-    bytes: &'a str,
-    ends: &'a [usize],
-    fields: &'a [Fields],
-}
-
-/// As read.
-#[derive(Debug, Deserialize)]
-pub(crate) struct StoredContexts {
-    bytes: String,
-    ends: Vec<usize>,
-    fields: Vec<Fields>,
-}
-
 impl Contexts {
     /// By which the bytes of a record's context are known.
     pub(crate) fn hash_of_split(&self, split: &Split<'_>) -> u128 {
@@ -153,7 +136,13 @@ impl Contexts {
         self.number_of_fields(fields)
     }
 
-    fn number_of_fields(&mut self, fields: Fields) -> u32 {
+    /// The number of a text among [`symbols`](Self::symbols).
+    pub(crate) fn number_of_text(&mut self, text: &str) -> u32 {
+        self.symbols.number(text)
+    }
+
+    /// The number of the context with these texts, by their numbers.
+    pub(crate) fn number_of_fields(&mut self, fields: Fields) -> u32 {
         let hash = hash_of(&fields);
         if let Some(number) = self.numbers.find(hash, |number| self.fields[*number as usize] == fields) {
             return *number;
@@ -223,25 +212,6 @@ impl Contexts {
         }
         true
     }
-
-    pub(crate) fn stored(&self) -> StoredContextsRef<'_> {
-        StoredContextsRef { bytes: &self.symbols.bytes, ends: &self.symbols.ends, fields: &self.fields }
-    }
-
-    /// What [`stored`](Self::stored) has kept; `None` when it is anything else.
-    pub(crate) fn restore(stored: &StoredContexts) -> Option<Self> {
-        let mut contexts = Self::default();
-        for (number, ends) in (1..).zip(stored.ends.windows(2)) {
-            let text = stored.bytes.get(ends[0]..ends[1])?;
-            (contexts.symbols.number(text) == number).then_some(())?;
-        }
-        let symbols = contexts.symbols.len() as u32;
-        for (number, fields) in (0..).zip(&stored.fields) {
-            fields.iter().all(|symbol| *symbol < symbols).then_some(())?;
-            (contexts.number_of_fields(*fields) == number).then_some(())?;
-        }
-        Some(contexts)
-    }
 }
 
 fn hash_of(fields: &Fields) -> u64 {
@@ -290,26 +260,5 @@ mod tests {
             "for the decoder to refuse"
         );
         assert_eq!(contexts.len(), 2);
-    }
-
-    #[test]
-    fn contexts_come_back_from_a_snapshot() {
-        let mut contexts = Contexts::default();
-        let numbers = ["a", "b", "ü"].map(|id| {
-            contexts.of_view(&ContextView { session_id: id.into(), title_id: "t".into(), ..Default::default() })
-        });
-        let stored = postcard::to_stdvec(&contexts.stored()).unwrap();
-        let restored = Contexts::restore(&postcard::from_bytes(&stored).unwrap()).unwrap();
-        for number in numbers {
-            assert_eq!(restored.ids(number), contexts.ids(number));
-            assert_eq!(restored.session(number), contexts.session(number));
-        }
-        let damaged = [
-            StoredContexts { bytes: "xx".into(), ends: vec![0, 1, 2], fields: Vec::new() },
-            StoredContexts { bytes: "x".into(), ends: vec![0, 2], fields: Vec::new() },
-            StoredContexts { bytes: "ü".into(), ends: vec![0, 1], fields: Vec::new() },
-            StoredContexts { bytes: String::new(), ends: vec![0], fields: vec![[1; CONTEXT_FIELDS.len()]] },
-        ];
-        assert!(damaged.iter().all(|stored| Contexts::restore(stored).is_none()));
     }
 }

@@ -19,13 +19,14 @@ mod session;
 mod session_rows;
 mod shard;
 mod snapshot;
+mod state_log;
 mod timers;
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use marquee_lake::{TableSpec, tables};
-use marquee_stream::{Job, ShardId, ShardState, StreamError};
+use marquee_stream::{Job, Kept, ShardId, ShardState, StreamError};
 
 pub use cube_list::{Cube, OTHER, dimension_names};
 pub use cubes::CellDimensions;
@@ -89,15 +90,15 @@ impl Job for Playback {
     }
 
     fn snapshot_version(&self) -> u32 {
-        4
+        5
     }
 
     fn replay_table(&self) -> &'static TableSpec {
         &tables::EVENTS
     }
 
-    fn start_shard(&self, shard: &ShardId, snapshot: Option<&[u8]>) -> Result<Box<dyn ShardState>, StreamError> {
-        Ok(Box::new(PlaybackShard::start(self.mode, shard, snapshot)?))
+    fn start_shard(&self, shard: &ShardId, kept: Option<Kept<'_>>) -> Result<Box<dyn ShardState>, StreamError> {
+        Ok(Box::new(PlaybackShard::start(self.mode, shard, kept)?))
     }
 }
 

@@ -114,6 +114,9 @@ pub(crate) struct Session {
     /// The input ended while it waited to be folded anew.
     #[serde(skip)]
     pub(crate) input_ended: bool,
+    /// Changed since it was last written to the state's segments.
+    #[serde(skip)]
+    pub(crate) unsaved: bool,
     /// When the shard's timers will look at it again; at or before its deadline.
     #[serde(skip)]
     pub(crate) timer_ms: Option<i64>,
@@ -153,6 +156,7 @@ impl Session {
             recomputed_to: 0,
             refold_from_row: None,
             input_ended: false,
+            unsaved: false,
             timer_ms: None,
             cells: None,
         }
@@ -176,6 +180,11 @@ impl Session {
     }
 
     /// The numbers of its contexts.
+    pub(crate) fn contexts(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.context).chain(self.buffer.iter().map(|event| event.context))
+    }
+
+    /// The same, to be changed.
     pub(crate) fn contexts_mut(&mut self) -> impl Iterator<Item = &mut u32> {
         std::iter::once(&mut self.context).chain(self.buffer.iter_mut().map(|event| &mut event.context))
     }

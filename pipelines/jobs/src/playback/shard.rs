@@ -8,7 +8,7 @@ use hashbrown::hash_map::Entry;
 use marquee_cmcd::{DeadLine, DecodedRecord, Part, decode_record};
 use marquee_events::{CLOCK_TOLERANCE_MS, ContentType, DecodeError, EventView, FlatPayload, Split, decode, split};
 use marquee_lake::{TableSpec, tables};
-use marquee_stream::{Frozen, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
+use marquee_stream::{Frozen, Kept, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
 
 use super::bronze::BronzeRows;
 use super::closed_index::{ClosedIndex, ClosedSession};
@@ -20,6 +20,7 @@ use super::rules::broken_rule;
 use super::session::{Incoming, Offer, Session};
 use super::session_rows::session_rows;
 use super::snapshot::{Snapshot, SnapshotRef};
+use super::state_log::StateLog;
 use super::timers::Timers;
 use super::{HORIZON_MS, OPEN_REVISION_INTERVAL_MS, PlaybackMode, WATERMARK_DELAY_MS};
 use crate::dead_letters::{Broken, DeadLetters};
@@ -48,6 +49,7 @@ pub(crate) struct PlaybackShard {
     kept_contexts_bytes: usize,
     sessions: HashMap<u128, Box<Session>>,
     closed: ClosedIndex,
+    state_log: StateLog,
     timers: Timers,
     bronze: BronzeRows,
     dead_letters: DeadLetters,
@@ -57,7 +59,7 @@ pub(crate) struct PlaybackShard {
 }
 
 impl PlaybackShard {
-    pub(crate) fn start(mode: PlaybackMode, id: &ShardId, snapshot: Option<&[u8]>) -> Result<Self, StreamError> {
+    pub(crate) fn start(mode: PlaybackMode, id: &ShardId, kept: Option<Kept<'_>>) -> Result<Self, StreamError> {
         let mut shard = Self {
             mode,
             topic: id.topic.clone(),
@@ -68,6 +70,7 @@ impl PlaybackShard {
             kept_contexts_bytes: 0,
             sessions: HashMap::new(),
             closed: ClosedIndex::default(),
+            state_log: StateLog::default(),
             timers: Timers::default(),
             bronze: BronzeRows::default(),
             dead_letters: DeadLetters::default(),
@@ -75,19 +78,22 @@ impl PlaybackShard {
             cubes: Cubes::default(),
             open_rows_written_ms: i64::MIN,
         };
-        let Some(bytes) = snapshot else { return Ok(shard) };
-        let (snapshot, contexts) = Snapshot::from_bytes(bytes, id)?;
+        let Some(Kept { snapshot, io }) = kept else { return Ok(shard) };
+        let snapshot = Snapshot::from_bytes(snapshot, id)?;
         shard.epoch = snapshot.epoch;
         shard.latest_event_ms = snapshot.latest_event_ms;
-        shard.kept_contexts_bytes = contexts.size_bytes();
-        shard.contexts = contexts;
-        shard.closed = snapshot.closed;
         shard.cubes.known_values = snapshot.known_values;
-        for mut session in snapshot.sessions {
-            let key = shard.contexts.session(session.context);
+        shard.state_log = snapshot.state;
+        let restored = shard.state_log.restore(io)?;
+        shard.kept_contexts_bytes = restored.contexts.size_bytes();
+        shard.contexts = restored.contexts;
+        shard.closed = snapshot.closed;
+        shard.closed.restore(restored.closed, io)?;
+        shard.sessions.reserve(restored.sessions.len());
+        for (key, mut session) in restored.sessions {
             session.number_cells(&shard.contexts, &mut shard.cubes);
             shard.timers.set(key, &mut session);
-            shard.sessions.insert(key, Box::new(session));
+            shard.sessions.insert(key, session);
         }
         shard.cubes.changed = false;
         Ok(shard)
@@ -255,6 +261,7 @@ impl PlaybackShard {
         let cells = sink.finish();
         if let Some(session) = session {
             session.cells = cells;
+            self.state_log.touch(key, session);
             if session.refold_from_row.is_none() {
                 self.timers.set(key, session);
             }
@@ -266,6 +273,7 @@ impl PlaybackShard {
         while let Some(key) = self.timers.pop(watermark_ms) {
             let session = self.sessions.get_mut(&key).expect("a session that goes takes its timer along");
             session.timer_ms = None;
+            self.state_log.touch(key, session);
             // One that is to be folded anew is advanced and gets its timer then.
             if session.refold_from_row.is_none() {
                 refold::advance(session, Some(watermark_ms), &self.contexts, &mut self.cubes);
@@ -275,7 +283,8 @@ impl PlaybackShard {
     }
 
     fn end_of_input(&mut self) {
-        for session in self.sessions.values_mut() {
+        for (key, session) in &mut self.sessions {
+            self.state_log.touch(*key, session);
             if session.refold_from_row.is_some() {
                 session.input_ended = true;
             } else {
@@ -286,12 +295,11 @@ impl PlaybackShard {
 
     /// Folds the marked sessions anew, all in one reading of the files that hold them.
     fn refold_marked(&mut self, io: &ShardIo) -> Result<(), StreamError> {
-        let mut marked: Vec<u128> =
-            self.sessions.iter().filter(|(_, s)| s.refold_from_row.is_some()).map(|(key, _)| *key).collect();
+        let is_marked = |key: &u128| self.sessions.get(key).is_some_and(|s| s.refold_from_row.is_some());
+        let marked: Vec<u128> = self.state_log.changed().into_iter().filter(is_marked).collect();
         if marked.is_empty() {
             return Ok(());
         }
-        marked.sort_unstable();
         let mut was_closed: HashMap<u128, bool> = HashMap::new();
         let mut wanted: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for key in &marked {
@@ -339,24 +347,29 @@ impl PlaybackShard {
 
     /// Gives every session that is due a row its next revision; their rows.
     fn revise(&mut self, epoch: u64, with_open: bool) -> RecordBatch {
-        let mut due: Vec<u128> = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.changed && s.fold.event_count > 0 && (s.closed.is_some() || with_open))
-            .map(|(key, _)| *key)
-            .collect();
+        let is_due = |s: &Session| s.changed && s.fold.event_count > 0 && (s.closed.is_some() || with_open);
+        // Only what has changed in this epoch can be closed and have no row of it.
+        let mut due: Vec<u128> =
+            if with_open { self.sessions.keys().copied().collect() } else { self.state_log.changed() };
+        due.retain(|key| self.sessions.get(key).is_some_and(|session| is_due(session)));
         due.sort_unstable();
         for key in &due {
             let session = self.sessions.get_mut(key).expect("a due session is there");
             session.revision += 1;
             session.changed = false;
+            self.state_log.touch(*key, session);
         }
         let sessions: Vec<&Session> = due.iter().map(|key| self.sessions[key].as_ref()).collect();
         session_rows(&sessions, &self.contexts, &self.topic, self.partition, epoch)
     }
 
     fn move_closed_to_index(&mut self) {
-        for (key, mut session) in self.sessions.extract_if(|_, s| s.closed.is_some() && s.deadline_ms().is_none()) {
+        for key in self.state_log.changed() {
+            let Entry::Occupied(session) = self.sessions.entry(key) else { continue };
+            if session.get().closed.is_none() || session.get().deadline_ms().is_some() {
+                continue;
+            }
+            let mut session = session.remove();
             self.timers.forget(key, &mut session);
             let closed = ClosedSession {
                 revision: session.revision,
@@ -389,11 +402,14 @@ impl PlaybackShard {
         if let Some(watermark_ms) = watermark_ms {
             self.cubes.known_values.forget_before(watermark_ms);
         }
-        let new_segments = self.closed.age(self.epoch, watermark_ms).into_iter().collect();
+        let mut new_segments = self.closed.age(self.epoch, watermark_ms);
+        let Self { state_log, sessions, closed, contexts, .. } = self;
+        new_segments.extend(state_log.write(self.epoch, sessions, closed, contexts));
+        let segments = self.state_log.segment_names().chain(self.closed.segment_names());
         Frozen {
             snapshot: self.snapshot(),
             new_segments,
-            segments: self.closed.segment_names(),
+            segments: segments.map(str::to_owned).collect(),
             oldest_epoch: self.oldest_epoch(),
             watermark_ms,
             ..Frozen::default()
@@ -411,18 +427,16 @@ impl PlaybackShard {
         record.to_bytes()
     }
 
-    /// The first epoch whose bronze rows a re-fold could still need.
+    /// An epoch at or before the first one whose bronze rows a re-fold could still need, as of the end of the last epoch.
     fn oldest_epoch(&self) -> Option<u64> {
-        let open = self.sessions.values().filter_map(|session| session.bronze_epochs.first()).min();
-        [open, self.closed.oldest_epoch()].into_iter().flatten().min()
+        [self.state_log.oldest_epoch(), self.closed.oldest_epoch()].into_iter().flatten().min()
     }
 
     fn snapshot(&self) -> Vec<u8> {
         let snapshot = SnapshotRef {
             epoch: self.epoch,
             latest_event_ms: self.latest_event_ms,
-            contexts: self.contexts.stored(),
-            sessions: self.sessions.values().map(Box::as_ref).collect(),
+            state: &self.state_log,
             closed: &self.closed,
             known_values: &self.cubes.known_values,
         };

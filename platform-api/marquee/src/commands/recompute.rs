@@ -14,7 +14,7 @@ use marquee_events::{Clock, SystemClock};
 use marquee_jobs::playback::{EpochOffsets, HORIZON_MS, LateBatch, LateSession, Left};
 use marquee_jobs::{PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::{DurableLocalStore, tables};
-use marquee_stream::{Decision, Job as _, Newest, RepairEnv, ShardId, ShardRepair};
+use marquee_stream::{Decision, Job as _, Newest, RepairEnv, ShardId, ShardRepair, StreamError};
 use serde::Serialize;
 
 use self::history::{LateTables, Place};
@@ -247,7 +247,13 @@ impl Shard<'_> {
             self.learn_epochs(newest.manifest.epoch)?;
             let mut history = Place { tables: self.late, repair: &self.repair, partition: self.id.partition };
             let io = self.repair.io();
-            let done = self.job.recompute(&self.id, &newest, &mut batch, &self.epochs, &mut history, &io)?;
+            let done = match self.job.recompute(&self.id, &newest, &mut batch, &self.epochs, &mut history, &io) {
+                Err(StreamError::Fenced { .. }) => {
+                    report.lost_epochs += 1;
+                    continue;
+                }
+                done => done?,
+            };
             let won = match done.frozen {
                 Some(frozen) => self.repair.decide(&newest.manifest, frozen)? == Decision::Won,
                 None => true,

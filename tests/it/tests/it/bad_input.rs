@@ -162,7 +162,7 @@ fn filled_home(folder: &Path) -> std::path::PathBuf {
     home
 }
 
-fn first_file(folder: &Path, ending: &str) -> std::path::PathBuf {
+fn first_file(folder: &Path, part: &str) -> std::path::PathBuf {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -170,13 +170,13 @@ fn first_file(folder: &Path, ending: &str) -> std::path::PathBuf {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.to_str().is_some_and(|path| path.ends_with(ending)) {
+            } else if path.to_str().is_some_and(|path| path.contains(part)) {
                 found.push(path);
             }
         }
     }
     found.sort();
-    found.into_iter().next_back().unwrap_or_else(|| panic!("no file ends with {ending}"))
+    found.into_iter().next_back().unwrap_or_else(|| panic!("no file has {part} in its path"))
 }
 
 #[test]
@@ -193,6 +193,26 @@ fn a_damaged_manifest() {
     check(&output.expect("the binary starts"), 5, &[name, "damaged"]);
     assert_eq!(fs::read(&manifest).expect("the manifest"), damaged, "nothing is changed");
     fs::write(&manifest, &before).expect("the manifest");
+    Up::start(&home, &[]).expect("restored, it starts").stop();
+    assert_eq!(child::number(&home, "SELECT count(*) FROM sessions"), 1);
+}
+
+#[test]
+fn a_damaged_segment_of_a_shard() {
+    let folder = folder();
+    let home = filled_home(folder.path());
+    let segment = first_file(&home.join("state"), "/segment/");
+    let before = fs::read(&segment).expect("the segment");
+    let mut damaged = before.clone();
+    damaged[before.len() / 2] ^= 1;
+    fs::write(&segment, &damaged).expect("the segment");
+    let output = marquee(&home).arg("up").output();
+    let name = segment.file_name().and_then(|name| name.to_str()).expect("text");
+    check(&output.expect("the binary starts"), 5, &[name, "damaged"]);
+    fs::remove_file(&segment).expect("the segment");
+    let output = marquee(&home).arg("up").output();
+    check(&output.expect("the binary starts"), 5, &[name, "missing"]);
+    fs::write(&segment, &before).expect("the segment");
     Up::start(&home, &[]).expect("restored, it starts").stop();
     assert_eq!(child::number(&home, "SELECT count(*) FROM sessions"), 1);
 }

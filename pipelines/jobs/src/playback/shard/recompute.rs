@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
 use marquee_lake::{TableSpec, tables};
-use marquee_stream::{Frozen, NewRecord, Newest, RecordHeader, RecordType, Route, ShardId, ShardIo, StreamError};
+use marquee_stream::{Frozen, Kept, NewRecord, Newest, RecordHeader, RecordType, Route, ShardId, ShardIo, StreamError};
 
 use super::{PlaybackShard, adopt};
 use crate::LIVE_TOPIC;
@@ -251,7 +251,9 @@ impl Playback {
         history: &mut dyn History,
         io: &ShardIo,
     ) -> Result<Recomputed, StreamError> {
-        let mut state = PlaybackShard::start(self.mode, shard, Some(&newest.snapshot))?;
+        let kept = Kept { snapshot: &newest.snapshot, io };
+        let state = PlaybackShard::start(self.mode, shard, Some(kept));
+        let mut state = io.unless_overtaken(&newest.manifest, state)?;
         state.recompute(shard, batch, epochs, history, io)
     }
 }
@@ -343,6 +345,7 @@ impl PlaybackShard {
             Ok(Taken { at, key, session, was_closed, late_epochs: Vec::new(), from })
         };
         if let Some(mut session) = self.sessions.remove(&key) {
+            self.state_log.mark(key);
             self.timers.forget(key, &mut session);
             let was_closed = session.closed.is_some();
             return taken(session, was_closed, Origin::State);
@@ -376,6 +379,7 @@ impl PlaybackShard {
 
     fn keep(&mut self, key: u128, mut session: Box<Session>) {
         self.timers.set(key, &mut session);
+        self.state_log.mark(key);
         self.sessions.insert(key, session);
     }
 

@@ -1,10 +1,14 @@
-//! What must not grow with the number of events or of sessions that ever were.
+//! What must not grow with the number of events or of sessions that ever were, and what a restart must find.
 
-use marquee_events::{ContextView, PayloadView};
+use std::sync::Arc;
+
+use marquee_events::{CONTEXT_FIELDS, ContextView, ManualClock, PayloadView};
 use marquee_qoe::Measure;
-use marquee_stream::RecordHeader;
+use marquee_stream::{RecordHeader, ShardStore};
+use object_store::memory::InMemory;
 
 use super::*;
+use crate::features::tests::memory_lake;
 use crate::live::{LiveCell, LiveRecord, LiveView};
 use crate::playback::contexts::session_key;
 use crate::playback::session::CloseReason;
@@ -158,6 +162,89 @@ fn contexts_are_bounded_and_stay_those_of_their_sessions() {
         let contexts: Vec<u32> = session.contexts_mut().map(|number| *number).collect();
         assert!(contexts.into_iter().all(|number| shard.contexts.ids(number) == (session_id, "")));
     }
+}
+
+/// What a restart has to find again of a shard: sessions with the texts of their contexts, closed ones, the first epoch.
+type Found = (BTreeMap<u128, (Vec<u8>, Vec<Vec<String>>)>, BTreeMap<u128, ClosedSession>, Vec<u64>);
+
+fn found(shard: &PlaybackShard) -> Found {
+    let texts = |number| CONTEXT_FIELDS.iter().map(|field| shard.contexts.get(number, field).to_owned()).collect();
+    let sessions = shard.sessions.iter().map(|(key, session)| {
+        assert_eq!(shard.contexts.session(session.context), *key);
+        let contexts = session.contexts().map(texts).collect();
+        let mut session = session.as_ref().clone();
+        session.contexts_mut().for_each(|number| *number = 0);
+        (*key, (postcard::to_stdvec(&session).unwrap(), contexts))
+    });
+    let recent = shard.closed.recent.iter().map(|(key, session)| (*key, session.clone()));
+    let filters = (0..64).filter(|key| shard.closed.may_contain(u128::from(*key) << 64)).collect();
+    (sessions.collect(), recent.collect(), filters)
+}
+
+#[test]
+fn a_restart_finds_every_session_as_it_was() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let id = ShardId { job: "playback", topic: "playback".into(), partition: 0 };
+    let store = ShardStore::new(Arc::new(InMemory::new()), &"state".into(), &id);
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let (lake, handle) = (memory_lake::shared(), runtime.handle().clone());
+    let io = ShardIo::new(id.clone(), store.clone(), lake, handle, clock.clone(), &tables::EVENTS);
+    let mut random = 1_u64;
+    let mut below = move |bound: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % bound
+    };
+    let mut shard = shard();
+    // (id, next sequence) of those that are watching; the others wait for their gap to end.
+    let mut watching: Vec<(String, u64)> = Vec::new();
+    let (mut most_segments, mut aged) = (0, 0);
+    for epoch in 1..=150_u64 {
+        let after_ms = epoch as i64 * 120_000;
+        for number in 0..below(40) {
+            watching.push((format!("{epoch}-{number}"), 0));
+        }
+        for _ in 0..below(30).min(watching.len() as u64) {
+            let at = below(watching.len() as u64) as usize;
+            let (session_id, sequence) = &mut watching[at];
+            let payload = match (*sequence, below(20)) {
+                (0, _) => PayloadView::PlayRequested { autoplay: false },
+                (_, 0) => PayloadView::SessionEnd { reason: "ended".into() },
+                (_, 1..=5) => PayloadView::Pause,
+                _ => PayloadView::FirstFrame,
+            };
+            let is_end = matches!(payload, PayloadView::SessionEnd { .. });
+            let hole = u64::from(below(5) == 0);
+            take(&mut shard, session_id, vec![(*sequence + hole, after_ms + below(60_000) as i64, payload)]);
+            *sequence += hole + 1;
+            if is_end || below(8) == 0 {
+                watching.swap_remove(at);
+            }
+        }
+        // Those that the watermark has closed meanwhile: an event for them would ask for rows, which nobody keeps here.
+        watching.retain(|(session_id, sequence)| {
+            let open = shard.sessions.get(&session_key(session_id, "")).is_some_and(|s| s.closed.is_none());
+            *sequence == 0 || open
+        });
+        clock.set(START_MS + epoch as i64 * 25_000); // rows of open sessions are due in every third epoch
+        let frozen = shard.freeze(epoch, false, &io).unwrap();
+        for (name, bytes) in &frozen.new_segments {
+            runtime.block_on(store.write_segment(name, bytes.clone())).unwrap();
+        }
+        aged = aged.max(shard.closed.segment_names().count());
+        most_segments = most_segments.max(shard.state_log.segment_names().count());
+        let kept = Kept { snapshot: &frozen.snapshot, io: &io };
+        let restored = PlaybackShard::start(PlaybackMode::Live, &id, Some(kept)).unwrap();
+        assert_eq!(found(&restored), found(&shard), "after epoch {epoch}");
+        let open = restored.sessions.values().filter_map(|session| session.bronze_epochs.first());
+        let recent = restored.closed.recent.values().filter_map(|session| session.bronze_epochs.first());
+        let first = open.chain(recent).min();
+        assert_eq!(restored.state_log.oldest_epoch(), first);
+        assert!(shard.state_log.oldest_epoch() <= first, "a bound");
+        if epoch % 17 == 0 {
+            shard = restored;
+        }
+    }
+    assert!(aged > 2 && (4..=33).contains(&most_segments), "{aged} {most_segments}");
 }
 
 /// Rule 21: what never came is counted, and the state before the gap lasts through it.
