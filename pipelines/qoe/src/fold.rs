@@ -64,6 +64,8 @@ mod media;
 mod tests;
 mod transition;
 
+use std::hint::black_box;
+
 use marquee_events::PayloadView;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -241,6 +243,15 @@ impl Flags {
 }
 
 impl SessionFold {
+    /// Asks memory for all of it: a word of each cache line.
+    #[inline]
+    pub fn touch(&self) {
+        black_box((self.durations_ms[0], self.durations_ms[State::ALL.len() - 1], self.background_ms[0]));
+        black_box((self.background_ms[State::ALL.len() - 1], self.silent_ms, self.pause_count, self.bitrate_bit_ms));
+        black_box((self.upscale_media_ms, self.dropped_frames, self.end_reason.is_some(), self.stall_started_at_ms));
+        black_box((self.event_count, self.last_media_ms, self.error.is_some()));
+    }
+
     /// The state that the next interval belongs to, whether in the background or not; `None` when it belongs to none.
     pub fn state(&self) -> Option<State> {
         let f = self.flags;

@@ -1,6 +1,8 @@
 //! The contexts of a shard by number, their texts by number, too. A context is decoded once: a record that begins with
 //! the same bytes has the same one.
 
+use std::hint::black_box;
+
 use hashbrown::{HashMap, HashTable};
 use marquee_events::{CONTEXT_FIELDS, ContextView, Split};
 use xxhash_rust::xxh3::{Xxh3, Xxh3Builder, xxh3_64};
@@ -180,6 +182,15 @@ impl Contexts {
     /// The text at `index` of [`CONTEXT_FIELDS`].
     pub(crate) fn text(&self, number: u32, index: usize) -> &str {
         self.symbols.text(self.fields[number as usize][index])
+    }
+
+    /// Asks memory for these contexts and their texts, for all of them at once.
+    pub(crate) fn touch<N: Iterator<Item = u32>>(&self, numbers: impl Fn() -> N) {
+        let fields = || numbers().map(|number| self.fields(number));
+        fields().for_each(|fields| _ = black_box((fields[0], fields[CONTEXT_FIELDS.len() - 1])));
+        // Its own is the id of the session; most of the others are those of many.
+        fields().for_each(|fields| _ = black_box(self.symbols.ends[fields[0] as usize]));
+        fields().for_each(|fields| _ = black_box(self.symbols.text(fields[0]).as_bytes().last()));
     }
 
     /// (session id, player instance).

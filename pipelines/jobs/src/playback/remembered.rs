@@ -33,6 +33,12 @@ impl Remembered {
         black_box((self.next, self.hashes[usize::from(self.end)]));
     }
 
+    /// Asks memory for all of it.
+    #[inline]
+    pub(crate) fn touch_all(&self) {
+        black_box((self.hashes[0], self.hashes[CAPACITY / 2], self.hashes[CAPACITY - 1]));
+    }
+
     /// Remembers the id of the event that was folded now. One that does not follow the last one makes the others forgotten.
     #[inline]
     pub(crate) fn push(&mut self, sequence: u64, event_id: &str) {

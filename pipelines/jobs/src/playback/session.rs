@@ -5,6 +5,7 @@
 //! else (a straggler into a hole, another id for a folded sequence, an id too old to be remembered) marks the session
 //! to be folded anew from its bronze rows at the end of the epoch, which decides exactly.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::hint::black_box;
 
@@ -116,7 +117,7 @@ pub(crate) struct Session {
     pub(crate) input_ended: bool,
     /// Changed since it was last written to the state's segments.
     #[serde(skip)]
-    pub(crate) unsaved: bool,
+    pub(crate) unsaved: Cell<bool>,
     /// When the shard's timers will look at it again; at or before its deadline.
     #[serde(skip)]
     pub(crate) timer_ms: Option<i64>,
@@ -134,6 +135,15 @@ impl Session {
         black_box((self.next_sequence, self.clock_shift_ms, self.timer_ms, self.buffer.len(), self.context));
         black_box(self.cells);
         self.remembered.touch();
+    }
+
+    /// Asks memory for all of it.
+    #[inline]
+    pub(crate) fn touch_all(&self) {
+        self.touch();
+        self.fold.touch();
+        self.remembered.touch_all();
+        black_box((self.revision, self.late_events, self.recomputed_to, self.bronze_epochs.first()));
     }
 
     /// Of the session that has this context.
@@ -156,7 +166,7 @@ impl Session {
             recomputed_to: 0,
             refold_from_row: None,
             input_ended: false,
-            unsaved: false,
+            unsaved: Cell::new(false),
             timer_ms: None,
             cells: None,
         }

@@ -33,6 +33,9 @@ const WRITTEN_WHOLE: usize = 16;
 /// Segments that are read at the same time.
 const READ_AT_ONCE: usize = 4;
 
+/// Sessions that are looked up together, so that the processor waits for the memory of all of them at once.
+const LOOK_AHEAD: usize = 16;
+
 /// A session's entry: its key, a length, what it is.
 const HEAD_BYTES: usize = 16 + 4 + 1;
 
@@ -83,9 +86,8 @@ pub(crate) struct Restored {
 impl StateLog {
     /// Notes that this session has changed.
     #[inline]
-    pub(crate) fn touch(&mut self, key: u128, session: &mut Session) {
-        if !session.unsaved {
-            session.unsaved = true;
+    pub(crate) fn touch(&mut self, key: u128, session: &Session) {
+        if !session.unsaved.replace(true) {
             self.changed.push(key);
         }
     }
@@ -106,7 +108,7 @@ impl StateLog {
     pub(crate) fn write(
         &mut self,
         epoch: u64,
-        sessions: &mut HashMap<u128, Box<Session>>,
+        sessions: &HashMap<u128, Box<Session>>,
         closed: &mut ClosedIndex,
         contexts: &Contexts,
     ) -> Option<(String, Vec<u8>)> {
@@ -123,16 +125,14 @@ impl StateLog {
         for turn in 0..groups {
             self.first_epochs[(self.next_group + turn) % GROUPS] = None;
         }
-        let mut segment = SegmentWriter::new(contexts);
         let mut first_epochs = std::mem::take(&mut self.first_epochs);
         let mut note = |key: u128, first: Option<u64>| {
             let known = &mut first_epochs[group_of(key)];
             *known = [*known, first].into_iter().flatten().min();
         };
-        for (key, session) in sessions.iter().filter(|(key, session)| is_due(key) && !session.unsaved) {
-            segment.open(*key, session);
-            note(*key, session.bronze_epochs.first());
-        }
+        let mut segment = SegmentWriter::new(contexts);
+        let in_turn = sessions.iter().filter(|(key, session)| is_due(key) && !session.unsaved.get());
+        let mut open: Vec<(u128, &Session)> = in_turn.map(|(key, session)| (*key, session.as_ref())).collect();
         for (key, session) in closed.recent.iter().filter(|(key, _)| is_due(key)) {
             if changed.binary_search(key).is_err() {
                 segment.closed(*key, session);
@@ -140,16 +140,25 @@ impl StateLog {
             }
         }
         for key in changed {
-            if let Some(session) = sessions.get_mut(&key) {
+            if let Some(session) = sessions.get(&key) {
                 debug_assert!(!closed.recent.contains_key(&key), "open and closed at the same time");
-                session.unsaved = false;
-                segment.open(key, session);
-                note(key, session.bronze_epochs.first());
+                open.push((key, session));
             } else if let Some(session) = closed.recent.get(&key) {
                 segment.closed(key, session);
                 note(key, session.bronze_epochs.first());
             } else {
                 segment.gone(key);
+            }
+        }
+        for open in open.chunks(LOOK_AHEAD) {
+            for (_, session) in open {
+                session.touch_all();
+            }
+            contexts.touch(|| open.iter().map(|(_, session)| session.context));
+            for (key, session) in open {
+                session.unsaved.set(false);
+                segment.open(*key, session);
+                note(*key, session.bronze_epochs.first());
             }
         }
         self.first_epochs = first_epochs;
