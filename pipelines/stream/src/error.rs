@@ -87,10 +87,13 @@ impl StreamError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            // A shard that has read from a topic cannot go on with another one of that name.
+            StreamError::Damaged { .. } | StreamError::Log { source: LogError::UnknownTopic(_), .. } => {
+                ErrorKind::Damaged
+            }
             StreamError::Log { source, .. } | StreamError::Membership { source } => source.kind(),
             StreamError::Lake { source, .. } => source.kind(),
             StreamError::Store { .. } | StreamError::TooSlow { .. } => ErrorKind::Unavailable,
-            StreamError::Damaged { .. } => ErrorKind::Damaged,
             StreamError::Fenced { .. } => ErrorKind::Conflict,
             StreamError::Job { .. } | StreamError::Thread(_) => ErrorKind::Internal,
         }

@@ -193,8 +193,11 @@ pub trait PartitionLog: Send + Sync + 'static {
 /// Why the log could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// No such topic.
-    #[error("the log has no topic `{0}`")]
+    /// No such topic: not made yet, or deleted.
+    #[error(
+        "the log has no topic `{0}`: processes with jobs make those that never were; restore one that was deleted, or begin \
+         with a new home"
+    )]
     UnknownTopic(String),
     /// A topic is there, but not as asked.
     #[error(
@@ -274,8 +277,10 @@ impl LogError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            LogError::UnknownTopic(_) | LogError::Mismatch { .. } | LogError::Refused { .. } => ErrorKind::Invalid,
-            LogError::Full { .. } | LogError::InUse(_) | LogError::Storage { .. } => ErrorKind::Unavailable,
+            LogError::Mismatch { .. } | LogError::Refused { .. } => ErrorKind::Invalid,
+            LogError::UnknownTopic(_) | LogError::Full { .. } | LogError::InUse(_) | LogError::Storage { .. } => {
+                ErrorKind::Unavailable
+            }
             LogError::OffsetExpired { .. } | LogError::BeyondEnd { .. } | LogError::Damaged(_) => ErrorKind::Damaged,
         }
     }

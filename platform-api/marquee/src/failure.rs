@@ -39,6 +39,10 @@ impl Failure {
         Self { message: message.into(), exit_code: ErrorKind::Unavailable.exit_code() }
     }
 
+    pub(crate) fn damaged(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: ErrorKind::Damaged.exit_code() }
+    }
+
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self { message: message.into(), exit_code: ErrorKind::Internal.exit_code() }
     }

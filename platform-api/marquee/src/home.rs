@@ -35,6 +35,12 @@ impl Home {
         self.root.join("state")
     }
 
+    /// Whether jobs on this home have read from a topic: offsets of it are in manifests.
+    pub(crate) fn has_read(&self, topic: &str) -> bool {
+        let jobs = fs::read_dir(self.state()).into_iter().flatten().flatten();
+        jobs.map(|job| job.path().join(topic)).any(|folder| folder.is_dir())
+    }
+
     pub(crate) fn lake(&self) -> PathBuf {
         self.root.join("lake")
     }

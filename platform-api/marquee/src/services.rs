@@ -14,7 +14,7 @@ use marquee_lake::DurableLocalStore;
 use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
 use marquee_log_kafka::KafkaLog;
-use marquee_stream::{PartitionLog, Runtime, RuntimeEnv, RuntimeProgress, RuntimeSettings, TopicSpec};
+use marquee_stream::{LogError, PartitionLog, Runtime, RuntimeEnv, RuntimeProgress, RuntimeSettings, TopicSpec};
 use object_store::path::Path;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -282,23 +282,43 @@ pub(crate) fn open_lake(
     Ok(handle.block_on(DeltaLake::open(&home.lake(), clock, options))?)
 }
 
+/// Opens the log and makes its topics. A topic that jobs on this home have read from is not made again: its records would be
+/// others under the offsets that the manifests know, and those below them would never be read.
 pub(crate) fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {
-    let log: Arc<dyn PartitionLog> = match settings.log.adapter {
+    let log = open_made_log(home, settings)?;
+    for spec in topics(settings) {
+        if home.has_read(&spec.name)
+            && let Err(LogError::UnknownTopic(topic)) = log.partitions(&spec.name)
+        {
+            return Err(Failure::damaged(format!(
+                "the log has no topic `{topic}`, from which home {} was written: restore the topic, or begin with a new home \
+                 (--home DIR); it is not made again here, since its offsets would mean other records",
+                home.root().display()
+            )));
+        }
+        log.ensure_topic(&spec)?;
+    }
+    Ok(log)
+}
+
+/// Opens the log and makes nothing: who does not know what was read from a topic cannot know that it never was.
+pub(crate) fn open_made_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {
+    Ok(match settings.log.adapter {
         LogAdapter::Embedded => {
             let options = EmbeddedLogOptions { max_waiting_bytes: MAX_WAITING_BYTES, ..Default::default() };
             Arc::new(EmbeddedLog::open(&home.log(), options)?)
         }
         LogAdapter::Kafka => Arc::new(KafkaLog::open(settings.log.kafka.options()?)?),
-    };
+    })
+}
+
+fn topics(settings: &Settings) -> impl Iterator<Item = TopicSpec> {
     let retention_ms = i64::from(settings.log.retention_hours) * 60 * 60 * 1000;
+    let partitions = settings.log.partitions;
     let durable = [PLAYBACK_TOPIC, IMPORT_TOPIC, INTERACTIONS_TOPIC, INTERACTIONS_IMPORT_TOPIC];
-    for (name, retention_ms) in
-        durable.map(|name| (name, retention_ms)).into_iter().chain([(LIVE_TOPIC, LIVE_RETENTION_MS)])
-    {
-        let partitions = if name == LIVE_TOPIC { 1 } else { settings.log.partitions };
-        log.ensure_topic(&TopicSpec { name: name.to_owned(), partitions, retention_ms })?;
-    }
-    Ok(log)
+    let durable = durable.map(|name| TopicSpec { name: name.to_owned(), partitions, retention_ms });
+    let live = TopicSpec { name: LIVE_TOPIC.to_owned(), partitions: 1, retention_ms: LIVE_RETENTION_MS };
+    durable.into_iter().chain([live])
 }
 
 /// Drops expired records once in a while until told to stop. Not before everything that was in the log at the start is

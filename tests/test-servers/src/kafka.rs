@@ -6,13 +6,14 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::process::Process;
+use crate::small_disk::SmallDisk;
 
 /// A node takes two seconds on an idle machine; three of them beside a compiler far more.
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -68,6 +69,8 @@ fn usual_folder() -> PathBuf {
 pub struct KafkaCluster {
     nodes: Vec<Node>,
     libs: PathBuf,
+    /// Of the first node. Unmounted after the nodes are gone and before the folder is.
+    disk: Option<SmallDisk>,
     dir: TempDir,
 }
 
@@ -83,8 +86,31 @@ impl KafkaCluster {
     /// # Panics
     /// When Kafka is not here or does not start.
     pub fn start(nodes: u32) -> Self {
+        Self::start_in(new_folder(), None, nodes)
+    }
+
+    /// Starts one node that has all its data on a disk of so many bytes. `None` where this process may not mount one, and
+    /// then that is said.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_on_small_disk(test: &str, size_bytes: u64) -> Option<Self> {
+        let dir = new_folder();
+        let folder = data(dir.path(), 1);
+        std::fs::create_dir(&folder).expect("a folder");
+        match SmallDisk::mount(&folder, size_bytes) {
+            Ok(disk) => Some(Self::start_in(dir, Some(disk), 1)),
+            Err(why) => {
+                let mut stderr = std::io::stderr();
+                writeln!(stderr, "{test} is left out: no small disk can be mounted here ({why}); it takes root")
+                    .expect("stderr can be written to");
+                None
+            }
+        }
+    }
+
+    fn start_in(dir: TempDir, disk: Option<SmallDisk>, nodes: u32) -> Self {
         let libs = libs().expect("Kafka is here");
-        let dir = tempfile::Builder::new().prefix("marquee-kafka-").tempdir().expect("a folder");
         let ports = free_ports(nodes);
         let voters = (1..).zip(&ports).map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller));
         let voters = voters.collect::<Vec<_>>().join(",");
@@ -93,7 +119,7 @@ impl KafkaCluster {
             std::fs::write(dir.path().join(format!("{id}.properties")), settings).expect("settings can be written");
         }
         let make_node = |ports: &Ports| Node { port: ports.broker, sasl_port: ports.sasl, process: Mutex::new(None) };
-        let cluster = Self { nodes: ports.iter().map(make_node).collect(), libs, dir };
+        let cluster = Self { nodes: ports.iter().map(make_node).collect(), libs, disk, dir };
         cluster.format();
         for id in cluster.ids() {
             *cluster.process(id) = Some(cluster.start_node(id));
@@ -159,6 +185,74 @@ impl KafkaCluster {
         );
     }
 
+    /// The leader of each partition, 0 for one without.
+    pub fn leaders(&self, topic: &str) -> Vec<u32> {
+        let described = self.topic_tool(&["--describe", "--topic", topic]);
+        let leaders = described.lines().filter_map(|line| line.split_once("Leader:"));
+        leaders.map(|(_, rest)| rest.split_whitespace().next().and_then(|id| id.parse().ok()).unwrap_or(0)).collect()
+    }
+
+    /// Every topic.
+    pub fn topics(&self) -> Vec<String> {
+        self.topic_tool(&["--list"]).lines().map(str::to_owned).collect()
+    }
+
+    /// Deletes a topic and returns when it is gone.
+    pub fn delete_topic(&self, topic: &str) {
+        self.topic_tool(&["--delete", "--topic", topic]);
+        let started = Instant::now();
+        while self.topics().iter().any(|name| name == topic) {
+            assert!(started.elapsed() < START_DEADLINE, "{topic} does not go");
+        }
+    }
+
+    /// Makes a topic, as an operator who has lost one.
+    pub fn make_topic(&self, topic: &str, partitions: u32) {
+        self.topic_tool(&["--create", "--topic", topic, "--partitions", &partitions.to_string()]);
+    }
+
+    /// Drops everything that partitions 0 to `partitions` hold now, as retention would.
+    pub fn expire(&self, topic: &str, partitions: u32) {
+        // -1 is the end.
+        let ends: Vec<String> = (0..partitions)
+            .map(|partition| format!(r#"{{"topic":"{topic}","partition":{partition},"offset":-1}}"#))
+            .collect();
+        let plan = self.dir.path().join(format!("expire-{}.json", Uuid::new_v4()));
+        std::fs::write(&plan, format!(r#"{{"version":1,"partitions":[{}]}}"#, ends.join(","))).expect("a plan");
+        let (plan, servers) = (plan.display().to_string(), self.bootstrap_servers());
+        self.tool(
+            "org.apache.kafka.tools.DeleteRecordsCommand",
+            &["--bootstrap-server", &servers, "--offset-json-file", &plan],
+        );
+    }
+
+    /// What a node has said since it was started.
+    pub fn said(&self, id: u32) -> String {
+        self.process(id).as_ref().expect("the node was started").output()
+    }
+
+    /// Fills the small disk.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn fill_disk(&self) {
+        self.disk.as_ref().expect("it was started on a small disk").fill();
+    }
+
+    /// Gives the small disk's room back.
+    ///
+    /// # Panics
+    /// When it was not filled.
+    pub fn free_disk(&self) {
+        self.disk.as_ref().expect("it was started on a small disk").free();
+    }
+
+    fn topic_tool(&self, arguments: &[&str]) -> String {
+        let servers = self.bootstrap_servers();
+        let arguments = [&["--bootstrap-server", &servers], arguments].concat();
+        self.tool("org.apache.kafka.tools.TopicCommand", &arguments)
+    }
+
     fn process(&self, id: u32) -> MutexGuard<'_, Option<Process>> {
         self.nodes[id as usize - 1].process.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,16 +292,24 @@ impl KafkaCluster {
         std::fs::write(&logging, include_str!("../kafka/log4j2.properties")).expect("settings can be written");
         let mut arguments = JVM.map(str::to_owned).to_vec();
         arguments.push(format!("-Dlog4j2.configurationFile={}", logging.display()));
+        // A crash of the JVM itself, as on a full disk, says so in a file.
+        arguments.push(format!("-XX:ErrorFile={}", self.dir.path().join("jvm-%p.log").display()));
         arguments.extend(["-cp".to_owned(), format!("{}/*", self.libs.display())]);
         arguments
     }
 
-    fn tool(&self, class: &str, arguments: &[&str]) {
+    /// Runs one of Kafka's tools; what it says.
+    fn tool(&self, class: &str, arguments: &[&str]) -> String {
         let output = Command::new("java").args(self.jvm_arguments()).arg(class).args(arguments).output();
         let output = output.expect("Java can be started");
-        let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "{class} failed: {}", String::from_utf8_lossy(&said));
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{class} failed: {said}");
+        said
     }
+}
+
+fn new_folder() -> TempDir {
+    tempfile::Builder::new().prefix("marquee-kafka-").tempdir().expect("a folder")
 }
 
 /// Where a node keeps its data.

@@ -3,5 +3,6 @@
 
 mod kafka;
 mod process;
+mod small_disk;
 
 pub use kafka::{KafkaCluster, SASL_PASSWORD, SASL_USER, kafka_is_here};

@@ -9,14 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// `stop` ends the server as an operator would, `kill` as a power cut would. Without an order this process is gone, and
-/// with the server goes the folder that would otherwise stay.
+/// with the server go the folder that would otherwise stay and a small disk that is mounted in it.
 const KEEPER: &str = r#"
 "$@" </dev/null >>"$SERVER_LOG" 2>&1 &
 server=$!
 read -r order
 if [ "$order" = stop ]; then kill -TERM "$server"; else kill -KILL "$server"; fi
 wait "$server"
-[ -n "$order" ] || rm -rf "${SERVER_LOG%/*}"
+[ -n "$order" ] || { umount --lazy "${SERVER_LOG%/*}"/data-*; rm -rf "${SERVER_LOG%/*}"; }
 "#;
 
 /// How long a server may take to stop when it is asked.

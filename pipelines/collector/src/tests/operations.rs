@@ -105,5 +105,5 @@ async fn wrong_settings_stop_the_start() {
     let server = Server::start(without_import, |_| {}).await;
     let error = server.serving.await.unwrap().expect_err("is refused");
     assert!(matches!(&error, CollectorError::Topic { topic, .. } if topic == "playback-import"), "{error}");
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
 }

@@ -12,7 +12,7 @@ use marquee_stream::Runtime;
 use super::up::until_signal_or;
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::services::{bind, collector_settings, open_lake, open_log, runtime_env, runtime_settings};
+use crate::services::{bind, collector_settings, open_lake, open_log, open_made_log, runtime_env, runtime_settings};
 use crate::settings::{LogAdapter, Settings};
 
 /// How often the partitions are looked at, to tell people and the cluster's tools.
@@ -83,7 +83,7 @@ pub(crate) fn collector(runtime: &tokio::runtime::Runtime, settings: &Settings) 
     let home = Home::new(&settings.home)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (listener, address) = bind(runtime.handle(), "collector", settings.collector.listen)?;
-    let log = open_log(&home, settings)?;
+    let log = open_made_log(&home, settings)?;
     let collector_settings = collector_settings(settings);
     let locator = Locator::open(&collector_settings.location)?;
     let collector = Collector::new(log, clock, Arc::new(Elsewhere), collector_settings).with_locator(locator);

@@ -1,0 +1,229 @@
+//! One role a process on a log in Apache Kafka: processes with jobs that share a home, a collector before them, and what
+//! must be in the lake in the end.
+
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use marquee_jobs::PLAYBACK_TOPIC;
+use marquee_log_kafka::{KafkaLog, KafkaOptions};
+use marquee_stream::PartitionLog as _;
+use marquee_test_servers::KafkaCluster;
+use tempfile::TempDir;
+
+use crate::child::{self, DEADLINE};
+use crate::oracle;
+use crate::players::Sent;
+
+/// Of each topic that is shared.
+pub const PARTITIONS: u32 = 4;
+
+/// How often a condition is looked at that a process says.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How often a condition is looked at that takes a query.
+const POLL_LAKE: Duration = Duration::from_millis(500);
+
+/// Roles on one cluster and one home.
+pub struct Deployment<'a> {
+    pub cluster: &'a KafkaCluster,
+    pub home: PathBuf,
+    folder: TempDir,
+}
+
+impl<'a> Deployment<'a> {
+    pub fn new(cluster: &'a KafkaCluster) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self { cluster, home: folder.path().join("home"), folder }
+    }
+
+    /// Starts a process with one role; `name` tells it from others.
+    pub fn start(&self, name: &str, role: &'static str) -> Role {
+        self.start_with(name, role, &[])
+    }
+
+    /// The same with more settings.
+    pub fn start_with(&self, name: &str, role: &'static str, environment: &[(&str, &str)]) -> Role {
+        let stderr = self.folder.path().join(name);
+        let nodes = *self.cluster.ids().end();
+        let mut command = child::marquee(&self.home);
+        command
+            .arg(role)
+            .env("MARQUEE_LOG__ADAPTER", "kafka")
+            .env("MARQUEE_LOG__KAFKA__BOOTSTRAP_SERVERS", self.cluster.bootstrap_servers())
+            .env("MARQUEE_LOG__KAFKA__REPLICATION_FACTOR", nodes.min(3).to_string())
+            .env("MARQUEE_LOG__KAFKA__MIN_INSYNC_REPLICAS", nodes.min(2).to_string())
+            .env("MARQUEE_LOG__PARTITIONS", PARTITIONS.to_string())
+            .env("MARQUEE_JOBS__EPOCH_INTERVAL_MS", "300")
+            .envs(environment.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(File::create(&stderr).expect("a file"));
+        Role { child: command.spawn().expect("the binary starts"), stderr }
+    }
+
+    /// Events in the log, as the records' headers say.
+    pub fn log_events(&self) -> u64 {
+        let log = KafkaLog::open(KafkaOptions::new(self.cluster.bootstrap_servers())).expect("the log opens");
+        let mut events = 0;
+        for partition in 0..PARTITIONS {
+            let bounds = log.bounds(PLAYBACK_TOPIC, partition).expect("the log answers");
+            let mut at = bounds.start;
+            while at < bounds.end {
+                let records = log.read(PLAYBACK_TOPIC, partition, at, 1 << 20).expect("the log reads");
+                at = records.last().map_or(at, |record| record.offset + 1);
+                events += records.iter().map(|record| u64::from(record.header.event_count)).sum::<u64>();
+            }
+        }
+        events
+    }
+
+    /// Waits until so many events are in sessions that have ended.
+    pub fn wait_for_sessions(&self, events: u64) {
+        self.wait_for_number("SELECT sum(event_count) FROM sessions WHERE is_final", events);
+    }
+
+    /// Waits until so many events are in bronze.
+    pub fn wait_for_events(&self, events: u64) {
+        self.wait_for_number("SELECT count(*) FROM events", events);
+    }
+
+    fn wait_for_number(&self, query: &str, expected: u64) {
+        let started = Instant::now();
+        loop {
+            let found = child::number(&self.home, query);
+            if found >= expected {
+                return;
+            }
+            assert!(started.elapsed() < DEADLINE, "{query} is {found} and does not become {expected}");
+            std::thread::sleep(POLL_LAKE);
+        }
+    }
+
+    /// Stops the roles and checks the lake: every event that was acknowledged counts once, nothing is in the log twice
+    /// but what was refused and sent again, and sessions and minutes are what DuckDB works out from bronze.
+    pub fn check(self, collector: Role, jobs: Vec<Role>, sent: &Sent) {
+        // Nothing comes after this: what it refused and still had is sent or given up.
+        collector.stop();
+        let log_events = self.log_events();
+        let allowed = sent.events..=sent.events + sent.refused_events;
+        assert!(allowed.contains(&log_events), "the log has {log_events} events of {sent:?}");
+        self.wait_for_events(log_events);
+        self.wait_for_sessions(sent.events);
+        for role in jobs {
+            role.stop();
+        }
+        let found = oracle::recompute(&self.home.join("lake"), PLAYBACK_TOPIC, log_events);
+        assert_eq!(found["sessions"].as_u64(), Some(sent.sessions));
+        let distinct = "SELECT count(*) FROM (SELECT DISTINCT session_id, player_instance, sequence FROM events)";
+        assert_eq!(child::number(&self.home, distinct), sent.events, "nothing is lost");
+        assert_eq!(child::number(&self.home, "SELECT count(*) FROM events"), log_events, "nothing twice");
+        assert_eq!(child::number(&self.home, "SELECT sum(event_count) FROM sessions WHERE is_final"), sent.events);
+    }
+
+    /// Every file of the state and of the lake, with its size.
+    pub fn stored(&self) -> Vec<(PathBuf, u64)> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.home.join("state"), self.home.join("lake")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).expect("a folder") {
+                let entry = entry.expect("an entry");
+                let metadata = entry.metadata().expect("a file or a folder");
+                if metadata.is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    files.push((entry.path(), metadata.len()));
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+/// A process with one role.
+pub struct Role {
+    child: Child,
+    stderr: PathBuf,
+}
+
+impl Role {
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.stderr).expect("a file")
+    }
+
+    /// Waits until `found` sees what it looks for in what the process has said.
+    pub fn wait_for<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
+        let started = Instant::now();
+        loop {
+            let said = self.said();
+            if let Some(found) = found(&said) {
+                return found;
+            }
+            let ended = self.child.try_wait().expect("a child can be waited for");
+            assert!(ended.is_none(), "the process ended ({ended:?}) before it said {what}: {said}");
+            assert!(started.elapsed() < DEADLINE, "it never said {what}: {said}");
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Where a collector listens.
+    pub fn address(&mut self) -> String {
+        self.wait_for("its address", |said| {
+            let line = said.lines().find_map(|line| line.strip_prefix("collector"))?;
+            line.split_whitespace().next().map(str::to_owned)
+        })
+    }
+
+    /// Waits until it works on some of the partitions.
+    pub fn wait_for_a_share(&mut self) {
+        self.wait_for("a share of the partitions", |said| (partitions(said) > 0).then_some(()));
+    }
+
+    /// Waits until it works on all partitions, of the topic of players and of that of imports.
+    pub fn wait_for_all_partitions(&mut self) {
+        self.wait_for("all partitions", |said| (partitions(said) == 2 * PARTITIONS as usize).then_some(()));
+    }
+
+    /// Ends it at once.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it lives");
+        let status = self.child.wait().expect("it can be waited for");
+        assert!(status.signal().is_some(), "it had ended before, {status}: {}", self.said());
+    }
+
+    /// Stops it with SIGTERM: everything is written out.
+    pub fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the child is there");
+        let status = self.child.wait().expect("it can be waited for");
+        assert!(status.success(), "a graceful stop ends with {status}: {}", self.said());
+    }
+
+    /// How it ends by itself.
+    pub fn end(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            assert!(started.elapsed() < DEADLINE, "it does not end: {}", self.said());
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How many partitions a process works on now.
+fn partitions(said: &str) -> usize {
+    let last = said.lines().rev().find_map(|line| line.strip_prefix("partitions ")).unwrap_or_default();
+    last.split_whitespace().filter(|word| word.contains('/')).count()
+}
