@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use marquee_events::Clock;
-use marquee_stream::{LogError, NewRecord, PartitionLog, Position};
+use marquee_stream::{LogError, NewRecord, PartitionLog, Position, TraceParent};
 use tokio::net::TcpListener;
 
 pub use error::CollectorError;
@@ -154,8 +154,17 @@ impl Collector {
     }
 
     /// Appends and returns once the records are durable.
-    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, Refusal> {
-        self.in_time("storing the events", self.log.append(topic, records)).await
+    async fn append(
+        &self,
+        topic: &str,
+        records: Vec<NewRecord>,
+        trace_parent: Option<TraceParent>,
+    ) -> Result<Vec<Position>, Refusal> {
+        let appended = match trace_parent {
+            Some(trace_parent) => self.log.append_traced(topic, records, trace_parent),
+            None => self.log.append(topic, records),
+        };
+        self.in_time("storing the events", appended).await
     }
 
     /// Appends unless `ledger_key` is known, and returns once the records are durable; `None` when it is known.

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use marquee_stream::TraceParent;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::Collector;
@@ -27,6 +28,9 @@ const MAX_CONCURRENT_READS: usize = 64;
 
 /// Browsers ask again after this time whether they may post (s). Chromium takes no more than two hours.
 const CORS_MAX_AGE_S: u64 = 3600;
+
+/// W3C Trace Context.
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 pub(crate) fn router(collector: Arc<Collector>) -> Router {
     let writes = Router::new()
@@ -71,6 +75,16 @@ impl Gate {
     }
 }
 
+/// Whose work a request is part of. What is not valid is left aside, as the standard wants it: two of them are not, either.
+fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TRACE_PARENT).iter();
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    TraceParent::parse(value.as_bytes())
+}
+
 async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let mut reservation = gate.requests.reservation();
     let response = match reservation.grow(1) {
@@ -93,7 +107,7 @@ fn cors(allowed_origins: &[String]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| is_allowed(origin)))
         .allow_methods([Method::POST])
-        .allow_headers([header::CONTENT_TYPE, header::CONTENT_ENCODING])
+        .allow_headers([header::CONTENT_TYPE, header::CONTENT_ENCODING, TRACE_PARENT])
         // A player that may not read it cannot obey it.
         .expose_headers([header::RETRY_AFTER])
         .max_age(std::time::Duration::from_secs(CORS_MAX_AGE_S));

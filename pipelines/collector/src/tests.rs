@@ -9,6 +9,7 @@ mod interactions;
 mod limits;
 mod locations;
 mod operations;
+mod traces;
 
 use std::io::Write as _;
 use std::sync::Arc;

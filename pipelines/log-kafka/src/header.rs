@@ -1,7 +1,7 @@
 //! A record's header as Kafka headers, in words that other tools can show. Headers that are not named here are left
-//! aside when reading, so that a producer may add some (`traceparent`).
+//! aside when reading, so that a producer may add some.
 
-use marquee_stream::{LogError, RecordHeader, RecordType};
+use marquee_stream::{LogError, RecordHeader, RecordType, TraceParent};
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, OwnedHeaders};
 
@@ -19,9 +19,19 @@ const SCHEMA_VERSION: &str = "1";
 /// Of records that belong to a ledger key: the key, and the record's index among all of that key.
 const LEDGER_KEY: &str = "marquee-ledger-key";
 const LEDGER_INDEX: &str = "marquee-ledger-index";
+/// For tracers, as W3C Trace Context names it; of records whose request had one.
+const TRACE_PARENT: &str = "traceparent";
+
+/// What some records have beside their header.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Extra<'a> {
+    /// The ledger key, and the record's index among all of that key.
+    pub(crate) ledger: Option<(&'a str, usize)>,
+    pub(crate) trace_parent: Option<TraceParent>,
+}
 
 /// The Kafka headers of a record.
-pub(crate) fn encode(header: &RecordHeader, ledger: Option<(&str, usize)>) -> OwnedHeaders {
+pub(crate) fn encode(header: &RecordHeader, extra: Extra<'_>) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new_with_capacity(7);
     let mut add = |key, value: &str| headers = std::mem::take(&mut headers).insert(Header { key, value: Some(value) });
     add(SCHEMA, SCHEMA_VERSION);
@@ -31,7 +41,10 @@ pub(crate) fn encode(header: &RecordHeader, ledger: Option<(&str, usize)>) -> Ow
     if let RecordType::ViewEvents(content_type) | RecordType::Interactions(content_type) = header.record_type {
         add(CONTENT_TYPE, content_type.mime());
     }
-    if let Some((key, index)) = ledger {
+    if let Some(trace_parent) = extra.trace_parent {
+        add(TRACE_PARENT, trace_parent.as_str());
+    }
+    if let Some((key, index)) = extra.ledger {
         add(LEDGER_KEY, key);
         add(LEDGER_INDEX, &index.to_string());
     }

@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use crate::cluster::{CleanUp, Cluster, Topic};
 use crate::error::{Patience, unavailable};
-use crate::header::{ledger_mark, place};
+use crate::header::{Extra, ledger_mark, place};
 use crate::outgoing;
 use crate::producer::{Outgoing, Producer};
 use crate::readers::{Found, Reader};
@@ -306,7 +306,10 @@ impl Once<'_> {
     fn finish(&self, records: &[NewRecord], found: BTreeMap<usize, Position>) -> Result<Vec<Position>, LogError> {
         let missing: Vec<usize> = (0..records.len()).filter(|index| !found.contains_key(index)).collect();
         let send = |indices: &[usize]| {
-            let marked = |index: &usize| outgoing(self.topic, &records[*index], Some((self.key, *index)));
+            let marked = |index: &usize| {
+                let extra = Extra { ledger: Some((self.key, *index)), ..Extra::default() };
+                outgoing(self.topic, &records[*index], extra)
+            };
             let outgoing = indices.iter().map(marked).collect::<Result<Vec<_>, _>>()?;
             self.handle.block_on(self.producer.send(&self.topic.name, outgoing))
         };

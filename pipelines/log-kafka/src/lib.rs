@@ -21,11 +21,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use marquee_stream::{LogError, NewRecord, PartitionLog, Position, Record, Route, TopicSpec, partition_of};
+use marquee_stream::{
+    LogError, NewRecord, PartitionLog, Position, Record, Route, TopicSpec, TraceParent, partition_of,
+};
 use tokio::runtime::Handle;
 
 use crate::cluster::{CleanUp, Cluster, Topic};
 use crate::error::unavailable;
+use crate::header::Extra;
 use crate::ledger::{Ledger, Once};
 pub use crate::membership::{KafkaMembership, MembershipOptions};
 pub use crate::options::{DEFAULT_MAX_WAITING_BYTES, KafkaOptions, MAX_RECORD_BYTES, Sasl, SecurityProtocol};
@@ -55,6 +58,38 @@ impl KafkaLog {
         let once_producer = Producer::new(&options, options.ledger_lease / 2)?;
         let cluster = Cluster::new(options)?;
         Ok(Self { shared: Arc::new(Shared { cluster, producer, once_producer, ledgers: Mutex::default() }) })
+    }
+}
+
+impl KafkaLog {
+    async fn append_with(
+        &self,
+        topic: &str,
+        records: Vec<NewRecord>,
+        extra: Extra<'_>,
+    ) -> Result<Vec<Position>, LogError> {
+        let operation = "appending records";
+        let topic = if let Some(topic) = self.shared.cluster.seen_topic(topic) {
+            topic
+        } else {
+            let (shared, topic) = (Arc::clone(&self.shared), topic.to_owned());
+            blocking(operation, move || shared.cluster.topic(&topic)).await?
+        };
+        let sent = {
+            let outgoing = records.iter().map(|record| outgoing(&topic, record, extra)).collect::<Result<_, _>>()?;
+            self.shared.producer.send(&topic.name, outgoing).await
+        };
+        match sent {
+            Ok(positions) => {
+                heard_of(&topic, &positions);
+                Ok(positions)
+            }
+            Err(error @ (LogError::Full { .. } | LogError::Refused { .. })) => Err(error),
+            Err(error) => {
+                let shared = Arc::clone(&self.shared);
+                blocking(operation, move || Err(shared.explain(&topic, error))).await
+            }
+        }
     }
 }
 
@@ -91,7 +126,7 @@ impl Shared {
     ) -> Result<Option<Vec<Position>>, LogError> {
         let topic = self.cluster.topic(topic)?;
         // Before a claim says that these are going to be appended.
-        records.iter().try_for_each(|record| outgoing(&topic, record, None).map(drop))?;
+        records.iter().try_for_each(|record| outgoing(&topic, record, Extra::default()).map(drop))?;
         let ledger = self.ledger(&topic.name, true)?.expect("it was made");
         let producer = &self.once_producer;
         let once = Once { cluster: &self.cluster, producer, ledger: &ledger, topic: &topic, key, handle };
@@ -111,13 +146,13 @@ impl Shared {
 }
 
 /// A record as it is sent to its partition.
-fn outgoing<'a>(topic: &Topic, record: &'a NewRecord, ledger: Option<(&str, usize)>) -> Result<Outgoing<'a>, LogError> {
+fn outgoing<'a>(topic: &Topic, record: &'a NewRecord, extra: Extra<'_>) -> Result<Outgoing<'a>, LogError> {
     let (partition, key) = match &record.route {
         Route::Key(key) => (partition_of(key, topic.partitions.len() as u32), Some(key.as_ref())),
         Route::Partition(partition) => (*partition, None),
     };
     topic.partition(partition)?;
-    let headers = header::encode(&record.header, ledger);
+    let headers = header::encode(&record.header, extra);
     Ok(Outgoing { partition, key, headers, payload: record.payload.clone() })
 }
 
@@ -149,28 +184,16 @@ impl PartitionLog for KafkaLog {
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
-        let operation = "appending records";
-        let topic = if let Some(topic) = self.shared.cluster.seen_topic(topic) {
-            topic
-        } else {
-            let (shared, topic) = (Arc::clone(&self.shared), topic.to_owned());
-            blocking(operation, move || shared.cluster.topic(&topic)).await?
-        };
-        let sent = {
-            let outgoing = records.iter().map(|record| outgoing(&topic, record, None)).collect::<Result<_, _>>()?;
-            self.shared.producer.send(&topic.name, outgoing).await
-        };
-        match sent {
-            Ok(positions) => {
-                heard_of(&topic, &positions);
-                Ok(positions)
-            }
-            Err(error @ (LogError::Full { .. } | LogError::Refused { .. })) => Err(error),
-            Err(error) => {
-                let shared = Arc::clone(&self.shared);
-                blocking(operation, move || Err(shared.explain(&topic, error))).await
-            }
-        }
+        self.append_with(topic, records, Extra::default()).await
+    }
+
+    async fn append_traced(
+        &self,
+        topic: &str,
+        records: Vec<NewRecord>,
+        trace_parent: TraceParent,
+    ) -> Result<Vec<Position>, LogError> {
+        self.append_with(topic, records, Extra { trace_parent: Some(trace_parent), ..Extra::default() }).await
     }
 
     async fn append_once(

@@ -14,7 +14,8 @@ use marquee_events::ContentType;
 use tokio::runtime::Runtime;
 
 use crate::{
-    LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, TopicSpec, partition_of,
+    LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, TopicSpec, TraceParent,
+    partition_of,
 };
 
 /// No check waits longer than this for something that has to happen.
@@ -48,6 +49,7 @@ fn checks() -> Vec<(&'static str, Check)> {
         ("offsets", offsets_count_from_0_without_gaps),
         ("keys", a_key_goes_to_its_partition),
         ("headers", headers_and_payloads_come_back),
+        ("traces", a_trace_changes_nothing_for_readers),
         ("reads", reads_are_bounded_and_in_order),
         ("ends", offsets_beyond_the_end_are_refused),
         ("unknown", unknown_topics_and_partitions_are_refused),
@@ -222,6 +224,20 @@ fn headers_and_payloads_come_back(suite: &Suite<'_>) {
     for (offset, (read, written)) in (0..).zip(read.into_iter().zip(written)) {
         assert_eq!(read, Record { offset, header: written.header, payload: written.payload });
     }
+}
+
+fn a_trace_changes_nothing_for_readers(suite: &Suite<'_>) {
+    let log = suite.open(1);
+    let trace = TraceParent::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").expect("it is valid");
+    let positions = suite.block_on(log.append_traced(&suite.topic, numbered(0, 0..3), trace)).expect("it is appended");
+    assert_eq!(positions.iter().map(|position| position.offset).collect::<Vec<_>>(), [0, 1, 2]);
+    suite.append(&log, numbered(0, 3..5));
+    let appended = numbered(0, 0..5).into_iter().map(|record| (record.header, record.payload));
+    let read = log.read(&suite.topic, 0, 0, 1000).expect("the log reads");
+    assert_eq!(
+        read.into_iter().map(|record| (record.header, record.payload)).collect::<Vec<_>>(),
+        appended.collect::<Vec<_>>()
+    );
 }
 
 fn reads_are_bounded_and_in_order(suite: &Suite<'_>) {

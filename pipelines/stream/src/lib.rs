@@ -24,6 +24,7 @@ mod shard;
 mod shard_io;
 mod shard_store;
 mod stepped;
+mod trace_parent;
 mod write_pool;
 
 pub use error::StreamError;
@@ -42,3 +43,4 @@ pub use runtime::{Runtime, RuntimeEnv, RuntimeSettings};
 pub use shard_io::ShardIo;
 pub use shard_store::{Decision, ShardStore};
 pub use stepped::{SteppedRuntime, Unit};
+pub use trace_parent::TraceParent;

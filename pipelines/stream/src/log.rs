@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use marquee_events::{ContentType, ErrorKind};
 
+use crate::TraceParent;
+
 /// A topic, as it is created once. The number of partitions is fixed for the topic's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -142,6 +144,20 @@ pub trait PartitionLog: Send + Sync + 'static {
     /// # Errors
     /// [`LogError::Full`] when too much is waiting to become durable (nothing was appended); otherwise the failure.
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError>;
+
+    /// As [`append`](Self::append); the records are told whose work they belong to, where the log has a place for it. By
+    /// itself it has none.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    async fn append_traced(
+        &self,
+        topic: &str,
+        records: Vec<NewRecord>,
+        _trace_parent: TraceParent,
+    ) -> Result<Vec<Position>, LogError> {
+        self.append(topic, records).await
+    }
 
     /// As [`append`](Self::append), but at most once for each `ledger_key` in a topic: the key is stored atomically
     /// with the records, or, where the log has no such write, after them. Then a crash may leave some of them, and the next

@@ -24,6 +24,7 @@ use crate::Collector;
 use crate::body::{self, BodyHead};
 use crate::location::{self, Peer};
 use crate::refusal::Refusal;
+use crate::routes::trace_parent;
 
 #[derive(Serialize)]
 struct Accepted {
@@ -73,7 +74,7 @@ pub(super) async fn post_cmcd(
         DeadLetter { field: format!("lines[{index}]{key}"), problem: format!("{}: {problem}", problem.reason()) }
     });
     let records = split.sessions.into_iter().map(|session| record(session, received_at_ms)).collect();
-    collector.append(&collector.settings.topic, records).await?;
+    collector.append(&collector.settings.topic, records, trace_parent(&headers)).await?;
     collector.metrics.accepted(accepted.into());
     let response = Json(Accepted { accepted, dead_letters, first_dead_letter }).into_response();
     collector.metrics.acknowledged(arrived.elapsed());

@@ -17,6 +17,7 @@ use crate::body::{self, BodyHead};
 use crate::chunk::BatchRecord;
 use crate::location::Peer;
 use crate::refusal::Refusal;
+use crate::routes::trace_parent;
 use crate::{Collector, chunk, location};
 
 #[derive(Serialize)]
@@ -52,6 +53,7 @@ async fn post_batch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let trace_parent = trace_parent(&headers);
     let head = match BodyHead::parse(&headers, &[ContentType::Json, ContentType::Protobuf]) {
         Ok(head) => head,
         Err(refusal) => return body::refuse(&headers, body, refusal).await,
@@ -68,7 +70,7 @@ async fn post_batch(
         })
         .await?;
     let accepted = record.header.event_count;
-    collector.append(topic, vec![record]).await?;
+    collector.append(topic, vec![record], trace_parent).await?;
     collector.metrics.accepted(accepted.into());
     let response = (StatusCode::ACCEPTED, Json(Accepted { accepted })).into_response();
     collector.metrics.acknowledged(arrived.elapsed());

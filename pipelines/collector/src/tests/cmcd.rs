@@ -11,9 +11,9 @@ use serde_json::json;
 use super::fakes::FailingLog;
 use super::{NOW_MS, Server, check, check_field, gzip, json_of, memory_log, until};
 
-const CMCD: &str = "application/cmcd";
+pub(super) const CMCD: &str = "application/cmcd";
 
-fn line(session: &str, sequence: u64) -> String {
+pub(super) fn line(session: &str, sequence: u64) -> String {
     format!("br=(2400;v),e=ps,sid=\"{session}\",sn={sequence},sta=p,ts={NOW_MS},v=2")
 }
 

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use marquee_stream::{LogError, NewRecord, PartitionLog, Position, Record, Route, TopicSpec, partition_of};
+use marquee_stream::{
+    LogError, NewRecord, PartitionLog, Position, Record, Route, TopicSpec, TraceParent, partition_of,
+};
 use tokio::sync::Semaphore;
 
 use crate::Progress;
@@ -24,13 +26,15 @@ pub(super) struct MemoryLog {
 struct Topics {
     partitions: HashMap<String, Vec<Vec<Record>>>,
     ledger: HashSet<(String, String)>,
+    /// Of each append that had one.
+    traces: Vec<TraceParent>,
 }
 
 impl MemoryLog {
     pub(super) fn new(topics: &[(&str, usize)]) -> Self {
         let partitions =
             topics.iter().map(|&(topic, partitions)| (topic.to_owned(), vec![Vec::new(); partitions])).collect();
-        let topics = Mutex::new(Topics { partitions, ledger: HashSet::new() });
+        let topics = Mutex::new(Topics { partitions, ..Topics::default() });
         Self { topics, gate: Semaphore::new(Semaphore::MAX_PERMITS), waiting: AtomicUsize::new(0) }
     }
 
@@ -54,6 +58,11 @@ impl MemoryLog {
         let topics = self.topics.lock().unwrap();
         let partitions = topics.partitions[topic].iter().enumerate();
         partitions.flat_map(|(partition, records)| records.iter().map(move |r| (partition, r.clone()))).collect()
+    }
+
+    /// The traces of all appends that had one.
+    pub(super) fn traces(&self) -> Vec<TraceParent> {
+        self.topics.lock().unwrap().traces.clone()
     }
 
     async fn pass_gate(&self) {
@@ -104,6 +113,16 @@ impl PartitionLog for MemoryLog {
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
         self.pass_gate().await;
         self.topics.lock().unwrap().store(topic, records)
+    }
+
+    async fn append_traced(
+        &self,
+        topic: &str,
+        records: Vec<NewRecord>,
+        trace_parent: TraceParent,
+    ) -> Result<Vec<Position>, LogError> {
+        self.topics.lock().unwrap().traces.push(trace_parent);
+        self.append(topic, records).await
     }
 
     async fn append_once(

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{JSON, NOW_MS, PROTOBUF, Server, check, check_field, gzip, memory_log};
 
-fn ratings(profile_id: &str, values: &[f64]) -> InteractionBatch {
+pub(super) fn ratings(profile_id: &str, values: &[f64]) -> InteractionBatch {
     let rating = |value: &f64| Interaction {
         interaction_id: format!("i{value}"),
         event_time_ms: NOW_MS,

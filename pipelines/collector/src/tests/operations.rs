@@ -57,7 +57,7 @@ async fn configured_origins_may_post() {
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
     assert_eq!(header("access-control-allow-origin"), ORIGIN);
     assert_eq!(header("access-control-allow-methods"), "POST");
-    assert_eq!(header("access-control-allow-headers"), "content-type,content-encoding");
+    assert_eq!(header("access-control-allow-headers"), "content-type,content-encoding,traceparent");
     let other = preflight("https://evil.example.com").send().await.unwrap();
     assert_eq!(other.headers().get("access-control-allow-origin"), None);
 

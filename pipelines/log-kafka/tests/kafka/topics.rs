@@ -3,17 +3,21 @@
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
-use marquee_events::ErrorKind;
+use marquee_events::{ContentType, ErrorKind};
 use marquee_log_kafka::{KafkaLog, KafkaOptions, Sasl, SecurityProtocol};
-use marquee_stream::{LogError, NewRecord, PartitionLog as _, Position, TopicSpec};
+use marquee_stream::{
+    LogError, NewRecord, PartitionLog as _, Position, RecordHeader, RecordType, TopicSpec, TraceParent,
+};
 use marquee_test_servers::{KafkaCluster, SASL_PASSWORD, SASL_USER};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
-use crate::setup::{RETENTION_MS, one_node, open, options, read_all, record, spec, texts, wait_until};
+use crate::setup::{DEADLINE, RETENTION_MS, one_node, open, options, read_all, record, spec, texts, wait_until};
 
 fn append(log: &KafkaLog, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
     Runtime::new().unwrap().block_on(log.append(topic, records))
@@ -56,6 +60,54 @@ fn topics_are_made_to_keep_what_is_acknowledged() {
     check("retention.ms", "-1");
     ask(RETENTION_MS);
     check("retention.ms", "-1");
+}
+
+/// The headers of each record of a topic with one partition, as any other program reads them.
+fn headers(cluster: &KafkaCluster, topic: &str, records: usize) -> Vec<Vec<(String, String)>> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", topic);
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut beginning = TopicPartitionList::new();
+    beginning.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&beginning).unwrap();
+    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+    let read = |_| {
+        let message = consumer.poll(DEADLINE).expect("a record").unwrap();
+        message.headers().unwrap().iter().map(|header| (header.key.to_owned(), text(header.value))).collect()
+    };
+    (0..records).map(read).collect()
+}
+
+#[test]
+fn headers_are_for_other_programs_too() {
+    let Some(cluster) = one_node("headers_are_for_other_programs_too") else { return };
+    let log = open(options(cluster));
+    let topic = "topics-headers";
+    log.ensure_topic(&spec(topic, 1)).unwrap();
+    let header = RecordHeader {
+        record_type: RecordType::ViewEvents(ContentType::Protobuf),
+        received_at_ms: 1_700_000_000_000,
+        event_count: 3,
+    };
+    let events = NewRecord { header, ..record(0, "a") };
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace_parent = TraceParent::parse(trace.as_bytes()).unwrap();
+    append(&log, topic, vec![events.clone()]).unwrap();
+    block_on(log.append_traced(topic, vec![events], trace_parent)).unwrap();
+
+    let expected = [
+        ("marquee-schema", "1"),
+        ("marquee-type", "2"),
+        ("marquee-received-at-ms", "1700000000000"),
+        ("marquee-event-count", "3"),
+        ("content-type", "application/x-protobuf"),
+    ];
+    let expected: Vec<(String, String)> =
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let traced = [expected.clone(), vec![("traceparent".to_owned(), trace.to_owned())]].concat();
+    assert_eq!(headers(cluster, topic, 2), [expected, traced]);
+    let read = read_all(&log, topic, 0).unwrap();
+    assert_eq!(read.iter().map(|record| record.header).collect::<Vec<_>>(), [header, header]);
 }
 
 #[test]
