@@ -56,6 +56,10 @@ web: ## build the web app anew into platform-api/dashboards/web/dist (needs Node
 sdk: ## build the package for web players anew into platform-api/sdk-web/dist (needs Node)
 	@scripts/sdk.sh build
 
+.PHONY: kafka-tls
+kafka-tls: ## test the log in Kafka over TLS and SCRAM, with an OpenSSL that is built for it (minutes the first time)
+	@scripts/checks.sh kafka tls
+
 .PHONY: players
 players: ## compare sessions of real players with what happened, and write docs/cmcd.md's tables (needs Node, Chromium, FFmpeg)
 	@scripts/players.sh write $(ARGS)

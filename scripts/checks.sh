@@ -7,7 +7,8 @@ source scripts/stages.sh
 exec 2>&1 # one stream, in order: a log of the run reads like the screen
 
 # Cheap and decisive first. `players` is run by name (`make players`): it holds figures to what a screen showed, to tens
-# of milliseconds, which takes a machine with nothing else to do.
+# of milliseconds, which takes a machine with nothing else to do. So is `tls` (`make kafka-tls`): it builds OpenSSL and
+# what depends on it, eight minutes on two busy cores.
 all=(data packages python format buf clippy web sdk kafka tests udf fuzz pages journey oracle deny)
 declare -A titles=(
   [data]="real data"
@@ -20,6 +21,7 @@ declare -A titles=(
   [sdk]="package for web players: types, units, size, dist/ is what the sources make"
   [kafka]="Apache Kafka for the tests"
   [tests]="cargo test"
+  [tls]="Kafka over TLS and SCRAM"
   [udf]="Arroyo: the fold as its function, through the C interface"
   [fuzz]="a minute of fuzzing: decoders, CMCD, a shard of the playback job"
   [pages]="pages in Chromium, over made-up viewers"
@@ -99,6 +101,7 @@ run() {
     players) with_node players scripts/players.sh check ;;
     kafka) stage "$title" scripts/kafka.sh ;;
     tests) stage "$title" cargo test --workspace --locked ;;
+    tls) stage "$title" cargo test -p marquee-log-kafka --features tls --locked ;;
     udf) stage "$title" scripts/udf.sh ;;
     fuzz) check_fuzz ;;
     # No __pycache__ beside the sources; pytest's own cache goes where git does not look.

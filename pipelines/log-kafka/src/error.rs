@@ -30,11 +30,20 @@ pub(crate) fn refused(operation: &'static str, why: impl fmt::Display) -> LogErr
 /// The port's error for a failure of librdkafka's while `operation` was going on.
 pub(crate) fn from_kafka(operation: &'static str, error: &KafkaError) -> LogError {
     if let KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) = error {
-        return refused(operation, format!("{error}; TLS and SCRAM need a build with the feature `tls`"));
+        return refused(operation, format!("{error}; {}", advice_for_settings()));
     }
     match error.rdkafka_error_code() {
         Some(code) => from_code(operation, code),
         None => unavailable(operation, error),
+    }
+}
+
+/// librdkafka does not take its settings.
+fn advice_for_settings() -> &'static str {
+    if cfg!(feature = "tls") {
+        "check the settings of TLS and SASL"
+    } else {
+        "TLS and SCRAM need a build with the feature `kafka-tls` (of this crate: `tls`)"
     }
 }
 

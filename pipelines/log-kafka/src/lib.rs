@@ -54,6 +54,7 @@ impl KafkaLog {
     /// # Errors
     /// [`LogError::Refused`] when the options contradict each other or need another build.
     pub fn open(options: KafkaOptions) -> Result<Self, LogError> {
+        options.check()?;
         let producer = Producer::new(&options, options.patience)?;
         let once_producer = Producer::new(&options, options.ledger_lease / 2)?;
         let cluster = Cluster::new(options)?;

@@ -1,10 +1,14 @@
 //! How a [`KafkaLog`](crate::KafkaLog) reaches its cluster, and the settings of librdkafka that follow from it.
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use marquee_stream::LogError;
 use rdkafka::ClientConfig;
+
+use crate::error::refused;
 
 /// Bytes that may wait to become durable, as in the embedded log.
 pub const DEFAULT_MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
@@ -116,6 +120,17 @@ impl KafkaOptions {
             ledger_lease: Duration::from_secs(30),
             max_waiting_bytes: DEFAULT_MAX_WAITING_BYTES,
         }
+    }
+
+    /// What librdkafka would say less plainly.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] when a file that is named is not there.
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        let Some(file) = &self.ca_file else { return Ok(()) };
+        let opened = File::open(file).map(drop);
+        opened
+            .map_err(|error| refused("opening the log", format!("ca_file {} cannot be read: {error}", file.display())))
     }
 
     fn client(&self) -> ClientConfig {

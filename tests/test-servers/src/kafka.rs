@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::certificate::{Certificate, STORE_PASSWORD};
 use crate::process::Process;
 use crate::small_disk::SmallDisk;
 
@@ -21,7 +22,7 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 /// Small heaps, no warm-up: a test's cluster lives for a minute.
 const JVM: [&str; 5] = ["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
 
-/// Who may connect to [`KafkaCluster::sasl_servers`].
+/// Who may connect to [`KafkaCluster::sasl_servers`] and [`KafkaCluster::tls_servers`].
 pub const SASL_USER: &str = "marquee";
 
 /// That user's password.
@@ -71,12 +72,20 @@ pub struct KafkaCluster {
     libs: PathBuf,
     /// Of the first node. Unmounted after the nodes are gone and before the folder is.
     disk: Option<SmallDisk>,
+    tls: Option<Tls>,
     dir: TempDir,
+}
+
+/// Of a cluster with TLS.
+struct Tls {
+    servers: Certificate,
+    others: Certificate,
 }
 
 struct Node {
     port: u16,
     sasl_port: u16,
+    tls_port: u16,
     process: Mutex<Option<Process>>,
 }
 
@@ -86,7 +95,7 @@ impl KafkaCluster {
     /// # Panics
     /// When Kafka is not here or does not start.
     pub fn start(nodes: u32) -> Self {
-        Self::start_in(new_folder(), None, nodes)
+        Self::start_in(new_folder(), None, None, nodes)
     }
 
     /// Starts one node that has all its data on a disk of so many bytes. `None` where this process may not mount one, and
@@ -99,7 +108,7 @@ impl KafkaCluster {
         let folder = data(dir.path(), 1);
         std::fs::create_dir(&folder).expect("a folder");
         match SmallDisk::mount(&folder, size_bytes) {
-            Ok(disk) => Some(Self::start_in(dir, Some(disk), 1)),
+            Ok(disk) => Some(Self::start_in(dir, Some(disk), None, 1)),
             Err(why) => {
                 let mut stderr = std::io::stderr();
                 writeln!(stderr, "{test} is left out: no small disk can be mounted here ({why}); it takes root")
@@ -109,17 +118,33 @@ impl KafkaCluster {
         }
     }
 
-    fn start_in(dir: TempDir, disk: Option<SmallDisk>, nodes: u32) -> Self {
+    /// Starts one node that also takes connections with TLS, see [`tls_servers`](Self::tls_servers).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with_tls() -> Self {
+        let dir = new_folder();
+        let make = |name| Certificate::make(dir.path(), name);
+        let tls = Tls { servers: make("marquee-test-server"), others: make("marquee-test-other") };
+        Self::start_in(dir, None, Some(tls), 1)
+    }
+
+    fn start_in(dir: TempDir, disk: Option<SmallDisk>, tls: Option<Tls>, nodes: u32) -> Self {
         let libs = libs().expect("Kafka is here");
         let ports = free_ports(nodes);
         let voters = (1..).zip(&ports).map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller));
         let voters = voters.collect::<Vec<_>>().join(",");
         for (id, ports) in (1..).zip(&ports) {
-            let settings = settings(id, nodes, ports, &voters, &data(dir.path(), id));
+            let settings = settings(id, nodes, ports, &voters, &data(dir.path(), id), tls.as_ref());
             std::fs::write(dir.path().join(format!("{id}.properties")), settings).expect("settings can be written");
         }
-        let make_node = |ports: &Ports| Node { port: ports.broker, sasl_port: ports.sasl, process: Mutex::new(None) };
-        let cluster = Self { nodes: ports.iter().map(make_node).collect(), libs, disk, dir };
+        let make_node = |ports: &Ports| Node {
+            port: ports.broker,
+            sasl_port: ports.sasl,
+            tls_port: ports.tls,
+            process: Mutex::new(None),
+        };
+        let cluster = Self { nodes: ports.iter().map(make_node).collect(), libs, disk, tls, dir };
         cluster.format();
         for id in cluster.ids() {
             *cluster.process(id) = Some(cluster.start_node(id));
@@ -138,6 +163,21 @@ impl KafkaCluster {
     /// What clients connect to that prove who they are, with SASL PLAIN: [`SASL_USER`] and [`SASL_PASSWORD`].
     pub fn sasl_servers(&self) -> String {
         self.servers(|node| node.sasl_port)
+    }
+
+    /// What clients connect to with TLS, proving who they are with SASL SCRAM-SHA-512: [`SASL_USER`] and [`SASL_PASSWORD`].
+    /// Nobody serves there unless it was [`start_with_tls`](Self::start_with_tls).
+    pub fn tls_servers(&self) -> String {
+        self.servers(|node| node.tls_port)
+    }
+
+    /// The certificate that clients must trust, and one that has nothing to do with it (PEM).
+    ///
+    /// # Panics
+    /// Without TLS.
+    pub fn ca_files(&self) -> (PathBuf, PathBuf) {
+        let tls = self.tls.as_ref().expect("it was started with TLS");
+        (tls.servers.pem.clone(), tls.others.pem.clone())
     }
 
     fn servers(&self, port: impl Fn(&Node) -> u16) -> String {
@@ -271,7 +311,9 @@ impl KafkaCluster {
     /// Formats the first node's folder with Kafka's tool and the others' after it: a JVM less for each.
     fn format(&self) {
         let cluster_id = &Uuid::new_v4().simple().to_string()[..22];
-        self.tool("kafka.tools.StorageTool", &["format", "-t", cluster_id, "-c", &self.settings_file(1)]);
+        let user = format!("SCRAM-SHA-512=[name={SASL_USER},password={SASL_PASSWORD}]");
+        let file = self.settings_file(1);
+        self.tool("kafka.tools.StorageTool", &["format", "-t", cluster_id, "-c", &file, "--add-scram", &user]);
         let first = data(self.dir.path(), 1);
         for id in self.ids().skip(1) {
             let folder = data(self.dir.path(), id);
@@ -322,28 +364,32 @@ struct Ports {
     broker: u16,
     controller: u16,
     sasl: u16,
+    tls: u16,
 }
 
 /// Free now; the kernel does not give out a port again soon after it was given back.
 fn free_ports(nodes: u32) -> Vec<Ports> {
     let listeners: Vec<TcpListener> =
-        (0..3 * nodes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        (0..4 * nodes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
     let port = |listener: &TcpListener| listener.local_addr().expect("a bound port").port();
-    let of_node =
-        |three: &[TcpListener]| Ports { broker: port(&three[0]), controller: port(&three[1]), sasl: port(&three[2]) };
-    listeners.chunks(3).map(of_node).collect()
+    let of_node = |four: &[TcpListener]| {
+        let [broker, controller, sasl, tls] = four else { panic!("a node has four ports") };
+        Ports { broker: port(broker), controller: port(controller), sasl: port(sasl), tls: port(tls) }
+    };
+    listeners.chunks(4).map(of_node).collect()
 }
 
-fn settings(id: u32, nodes: u32, ports: &Ports, voters: &str, data: &Path) -> String {
-    let Ports { broker, controller, sasl } = ports;
+fn settings(id: u32, nodes: u32, ports: &Ports, voters: &str, data: &Path, with_tls: Option<&Tls>) -> String {
+    let Ports { broker, controller, sasl, tls } = ports;
     let replicas = nodes.min(3);
+    let tls_listener = with_tls.map_or_else(String::new, |_| format!(",TLS://127.0.0.1:{tls}"));
     let mut settings = format!(
         "process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl}{tls_listener},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl}{tls_listener}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SASL_SSL,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
@@ -356,6 +402,18 @@ transaction.state.log.num.partitions=1
 ",
         data.display()
     );
+    if let Some(tls) = with_tls {
+        let store = tls.servers.store.display();
+        writeln!(
+            settings,
+            "listener.name.tls.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.tls.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.tls.ssl.keystore.type=PKCS12
+listener.name.tls.ssl.keystore.location={store}
+listener.name.tls.ssl.keystore.password={STORE_PASSWORD}"
+        )
+        .expect("a string takes any text");
+    }
     // Quick to notice, quick to decide: a test waits for each of these.
     let quick = [
         ("auto.create.topics.enable", "true"),

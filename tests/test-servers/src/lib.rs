@@ -1,6 +1,7 @@
 //! Real servers for tests: started on free ports in a folder of their own, gone when the test's process is, however it
 //! ends. They only panic, as a test does.
 
+mod certificate;
 mod kafka;
 mod process;
 mod small_disk;

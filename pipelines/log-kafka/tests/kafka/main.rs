@@ -11,4 +11,6 @@ mod faults;
 mod ledger;
 mod membership;
 mod setup;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;

@@ -298,3 +298,12 @@ fn a_wrong_password_is_named() {
     assert!(error.source().unwrap().to_string().contains("check the SASL mechanism"), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(15), "it took {:?}", started.elapsed());
 }
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_build_without_tls_says_what_it_needs() {
+    let options = KafkaOptions { security_protocol: SecurityProtocol::Ssl, ..KafkaOptions::new("127.0.0.1:1") };
+    let error = KafkaLog::open(options).err().expect("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(error.source().unwrap().to_string().contains("feature `kafka-tls`"), "{error:?}");
+}
