@@ -350,6 +350,19 @@ impl KafkaCluster {
     }
 }
 
+impl Drop for KafkaCluster {
+    /// A test that fails shows what the nodes have said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (id, node) in (1..).zip(&self.nodes) {
+                let process = node.process.lock().unwrap_or_else(PoisonError::into_inner);
+                let said = process.as_ref().map_or_else(|| "(it does not run)".to_owned(), Process::output);
+                println!("node {id} said:\n{said}");
+            }
+        }
+    }
+}
+
 fn new_folder() -> TempDir {
     tempfile::Builder::new().prefix("marquee-kafka-").tempdir().expect("a folder")
 }

@@ -219,6 +219,10 @@ impl Drop for Role {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A test that fails shows it.
+        if std::thread::panicking() {
+            println!("{} said:\n{}", self.stderr.display(), self.said());
+        }
     }
 }
 
