@@ -70,10 +70,11 @@ impl KafkaLog {
         extra: Extra<'_>,
     ) -> Result<Vec<Position>, LogError> {
         let operation = "appending records";
-        let topic = if let Some(topic) = self.shared.cluster.seen_topic(topic) {
+        let name = self.in_cluster(topic);
+        let topic = if let Some(topic) = self.shared.cluster.seen_topic(&name) {
             topic
         } else {
-            let (shared, topic) = (Arc::clone(&self.shared), topic.to_owned());
+            let (shared, topic) = (Arc::clone(&self.shared), name);
             blocking(operation, move || shared.cluster.topic(&topic)).await?
         };
         let sent = {
@@ -91,6 +92,10 @@ impl KafkaLog {
                 blocking(operation, move || Err(shared.explain(&topic, error))).await
             }
         }
+    }
+
+    fn in_cluster(&self, topic: &str) -> String {
+        self.shared.cluster.options.in_cluster(topic)
     }
 }
 
@@ -177,11 +182,11 @@ async fn blocking<T: Send + 'static>(
 impl PartitionLog for KafkaLog {
     fn ensure_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         let clean_up = CleanUp::Retention(spec.retention_ms);
-        self.shared.cluster.ensure_topic(&spec.name, spec.partitions, clean_up).map(drop)
+        self.shared.cluster.ensure_topic(&self.in_cluster(&spec.name), spec.partitions, clean_up).map(drop)
     }
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        Ok(self.shared.cluster.topic(topic)?.partitions.len() as u32)
+        Ok(self.shared.cluster.topic(&self.in_cluster(topic))?.partitions.len() as u32)
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
@@ -204,7 +209,7 @@ impl PartitionLog for KafkaLog {
         records: Vec<NewRecord>,
     ) -> Result<Option<Vec<Position>>, LogError> {
         let (shared, handle) = (Arc::clone(&self.shared), Handle::current());
-        let (topic, key) = (topic.to_owned(), ledger_key.to_owned());
+        let (topic, key) = (self.in_cluster(topic), ledger_key.to_owned());
         // It goes on when nobody waits for it any more, so that a second attempt finds it done.
         blocking("appending records once", move || {
             let positions = shared.append_once(&handle, &topic, &key, &records)?;
@@ -217,7 +222,7 @@ impl PartitionLog for KafkaLog {
     }
 
     fn ledger_contains(&self, topic: &str, ledger_key: &str) -> Result<bool, LogError> {
-        let shared = &self.shared;
+        let (shared, topic) = (&self.shared, &self.in_cluster(topic));
         shared.cluster.topic(topic)?;
         match shared.ledger(topic, false)? {
             Some(ledger) => {
@@ -229,16 +234,16 @@ impl PartitionLog for KafkaLog {
     }
 
     fn read(&self, topic: &str, partition: u32, from: u64, max_bytes: usize) -> Result<Vec<Record>, LogError> {
-        read::read(&self.shared.cluster, topic, partition, from, max_bytes)
+        read::read(&self.shared.cluster, &self.in_cluster(topic), partition, from, max_bytes)
     }
 
     fn bounds(&self, topic: &str, partition: u32) -> Result<Range<u64>, LogError> {
-        let topic = self.shared.cluster.topic(topic)?;
+        let topic = self.shared.cluster.topic(&self.in_cluster(topic))?;
         self.shared.cluster.bounds(&topic, partition)
     }
 
     fn wait(&self, topic: &str, partition: u32, offset: u64, timeout: Duration) -> Result<bool, LogError> {
-        read::wait(&self.shared.cluster, topic, partition, offset, timeout)
+        read::wait(&self.shared.cluster, &self.in_cluster(topic), partition, offset, timeout)
     }
 
     /// Does nothing: brokers drop what has expired by themselves, by the time of the append.

@@ -51,6 +51,7 @@ impl MembershipOptions {
 pub struct KafkaMembership {
     shared: Arc<Shared>,
     consumer: Arc<BaseConsumer<Rebalances>>,
+    topic_prefix: String,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -136,17 +137,23 @@ impl KafkaMembership {
         let operation = "joining the consumer group";
         let MembershipOptions { group, topics, session_timeout, release_timeout } = membership;
         let shared = Arc::<Shared>::default();
-        let context = Rebalances { shared: Arc::clone(&shared), release_timeout: *release_timeout };
+        let topic_prefix = options.topic_prefix.clone();
+        let context = Rebalances {
+            shared: Arc::clone(&shared),
+            topic_prefix: topic_prefix.clone(),
+            release_timeout: *release_timeout,
+        };
         let config = options.joining(group, *session_timeout, *release_timeout);
         let consumer = config.create_with_context(context).map_err(|error| from_kafka(operation, &error))?;
         let consumer: Arc<BaseConsumer<Rebalances>> = Arc::new(consumer);
-        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let names: Vec<String> = topics.iter().map(|topic| options.in_cluster(topic)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| from_kafka(operation, &error))?;
         let member =
             Member { shared: Arc::clone(&shared), consumer: Arc::clone(&consumer), patience: options.patience };
         let thread = std::thread::Builder::new().name("kafka-membership".to_owned()).spawn(move || member.run());
         let thread = Some(thread.map_err(|error| unavailable(operation, error))?);
-        Ok(Self { shared, consumer, thread })
+        Ok(Self { shared, consumer, topic_prefix, thread })
     }
 
     /// Tells the cluster how far the tables have come (topic, partition, next offset), so that its tools show the lag.
@@ -159,7 +166,8 @@ impl KafkaMembership {
         let mut offsets = TopicPartitionList::with_capacity(progress.len());
         for (topic, partition, next) in progress {
             let next = Offset::Offset(*next as i64);
-            offsets.add_partition_offset(topic, *partition as i32, next).map_err(failed)?;
+            let topic = format!("{}{topic}", self.topic_prefix);
+            offsets.add_partition_offset(&topic, *partition as i32, next).map_err(failed)?;
         }
         self.consumer.commit(&offsets, CommitMode::Async).map_err(failed)
     }
@@ -240,6 +248,7 @@ impl Member {
 
 struct Rebalances {
     shared: Arc<Shared>,
+    topic_prefix: String,
     release_timeout: Duration,
 }
 
@@ -269,14 +278,14 @@ impl Rebalances {
         partitions.set_all_offsets(Offset::End)?;
         consumer.incremental_assign(partitions)?;
         consumer.pause(partitions)?;
-        let new = named(partitions);
+        let new = self.named(partitions);
         tracing::info!(?new, "partitions were assigned");
         self.shared.publish(|assigned| assigned.extend(new));
         Ok(())
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> KafkaResult<()> {
-        let gone = named(partitions);
+        let gone = self.named(partitions);
         let lost = consumer.assignment_lost();
         tracing::info!(?gone, lost, "partitions go");
         let generation = self.shared.publish(|assigned| assigned.retain(|partition| !gone.contains(partition)));
@@ -286,8 +295,10 @@ impl Rebalances {
         }
         consumer.incremental_unassign(partitions)
     }
-}
 
-fn named(partitions: &TopicPartitionList) -> BTreeSet<(String, u32)> {
-    partitions.elements().iter().map(|element| (element.topic().to_owned(), element.partition() as u32)).collect()
+    /// Without the prefix.
+    fn named(&self, partitions: &TopicPartitionList) -> BTreeSet<(String, u32)> {
+        let name = |topic: &str| topic.strip_prefix(&self.topic_prefix).unwrap_or(topic).to_owned();
+        partitions.elements().iter().map(|element| (name(element.topic()), element.partition() as u32)).collect()
+    }
 }

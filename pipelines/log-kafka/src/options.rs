@@ -84,6 +84,9 @@ pub struct KafkaOptions {
     pub bootstrap_servers: String,
     /// How brokers call this process in their logs and quotas. Groups of its consumers begin with it.
     pub client_id: String,
+    /// Stands before the names of all topics in the cluster: several Marquees may share one. Whoever uses the log knows the
+    /// names without it.
+    pub topic_prefix: String,
     /// How it connects.
     pub security_protocol: SecurityProtocol,
     /// As whom; `None` without SASL.
@@ -111,6 +114,7 @@ impl KafkaOptions {
         Self {
             bootstrap_servers: bootstrap_servers.into(),
             client_id: "marquee".to_owned(),
+            topic_prefix: String::new(),
             security_protocol: SecurityProtocol::default(),
             sasl: None,
             ca_file: None,
@@ -131,6 +135,11 @@ impl KafkaOptions {
         let opened = File::open(file).map(drop);
         opened
             .map_err(|error| refused("opening the log", format!("ca_file {} cannot be read: {error}", file.display())))
+    }
+
+    /// A topic's name in the cluster.
+    pub(crate) fn in_cluster(&self, topic: &str) -> String {
+        format!("{}{topic}", self.topic_prefix)
     }
 
     fn client(&self) -> ClientConfig {

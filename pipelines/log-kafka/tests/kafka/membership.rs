@@ -37,12 +37,12 @@ fn wait_for(member: &KafkaMembership, what: &str, is_so: impl Fn(&Assignment) ->
 }
 
 /// Waits until the cluster's tools would show this offset.
-fn wait_for_committed(cluster: &KafkaCluster, topic: &str, partition: u32, offset: i64) {
+fn wait_for_committed(cluster: &KafkaCluster, topic: &str, in_cluster: &str, partition: u32, offset: i64) {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", member_options(topic).group);
     let tool: BaseConsumer = config.create().unwrap();
     let mut asked = TopicPartitionList::new();
-    asked.add_partition(topic, partition as i32);
+    asked.add_partition(in_cluster, partition as i32);
     let until = Instant::now() + DEADLINE;
     loop {
         let committed = tool.committed_offsets(asked.clone(), DEADLINE).unwrap();
@@ -112,6 +112,7 @@ fn members_share_and_inherit() {
 fn a_partition_goes_when_it_is_released() {
     let Some(cluster) = one_node("a_partition_goes_when_it_is_released") else { return };
     let topic = "members-release";
+    let options = |cluster| KafkaOptions { topic_prefix: "staging.".to_owned(), ..options(cluster) };
     open(options(cluster)).ensure_topic(&spec(topic, PARTITIONS)).unwrap();
     let first = KafkaMembership::join(&options(cluster), &member_options(topic)).unwrap();
     let before = wait_for(&first, "alone", |assignment| partitions(assignment) == all());
@@ -133,7 +134,7 @@ fn a_partition_goes_when_it_is_released() {
 
     let partition = *partitions(&gone).first().unwrap();
     second.report_progress(&[(topic, partition, 7)]).unwrap();
-    wait_for_committed(cluster, topic, partition, 7);
+    wait_for_committed(cluster, topic, &format!("staging.{topic}"), partition, 7);
     // Who leaves gives back what it has, and nobody waits for a release that nobody will make.
     let started = Instant::now();
     drop(second);

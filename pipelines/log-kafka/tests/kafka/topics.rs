@@ -307,3 +307,30 @@ fn a_build_without_tls_says_what_it_needs() {
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
     assert!(error.source().unwrap().to_string().contains("feature `kafka-tls`"), "{error:?}");
 }
+
+/// Topics of the same name, their ledgers included, are others under another prefix; errors name them as the cluster does.
+#[test]
+fn a_prefix_keeps_logs_of_one_cluster_apart() {
+    let Some(cluster) = one_node("a_prefix_keeps_logs_of_one_cluster_apart") else { return };
+    let with_prefix =
+        |prefix: &str| open(KafkaOptions { topic_prefix: format!("topics-{prefix}."), ..options(cluster) });
+    let (live, staging) = (with_prefix("live"), with_prefix("staging"));
+    for log in [&live, &staging] {
+        log.ensure_topic(&spec("playback", 1)).unwrap();
+    }
+    append(&live, "playback", vec![record(0, "one"), record(0, "two")]).unwrap();
+    let once = |log: &KafkaLog, text: &'static str| {
+        block_on(log.append_once("playback", "a file", vec![record(0, text)])).unwrap().is_some()
+    };
+    assert!(once(&live, "three") && !once(&live, "three again"));
+    assert!(live.ledger_contains("playback", "a file").unwrap());
+    assert!(!staging.ledger_contains("playback", "a file").unwrap());
+    assert!(once(&staging, "another"));
+    assert_eq!(texts(&read_all(&live, "playback", 0).unwrap()), ["one", "two", "three"]);
+    assert_eq!(texts(&read_all(&staging, "playback", 0).unwrap()), ["another"]);
+    assert_eq!(staging.partitions("playback").unwrap(), 1);
+    assert!(live.wait("playback", 0, 2, Duration::ZERO).unwrap());
+    assert!(!staging.wait("playback", 0, 1, Duration::ZERO).unwrap());
+    let error = staging.read("playback", 0, 9, 1000).unwrap_err();
+    assert!(error.to_string().contains("topics-staging.playback"), "{error}");
+}

@@ -33,7 +33,8 @@ pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names
     let env = runtime_env(runtime.handle(), &home, &log, &lake, &clock)?;
     let instances = marquee_jobs::shareable();
     let topics = instances.iter().map(|(_, topic)| topic.clone()).collect();
-    let group = MembershipOptions::new(format!("{}-jobs", settings.log.kafka.client_id), topics);
+    let kafka = &settings.log.kafka;
+    let group = MembershipOptions::new(format!("{}{}-jobs", kafka.topic_prefix, kafka.client_id), topics);
     let membership = Arc::new(KafkaMembership::join(&settings.log.kafka.options()?, &group)?);
     let jobs = Runtime::start_shared(&env, &runtime_settings(settings), &instances, membership.clone())?;
     eprintln!("jobs       playback, in group {}", group.group);

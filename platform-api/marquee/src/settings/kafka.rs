@@ -17,6 +17,8 @@ pub(crate) struct KafkaSection {
     pub(crate) bootstrap_servers: String,
     /// How brokers call this process.
     pub(crate) client_id: String,
+    /// Stands before the names of all topics and of the group.
+    pub(crate) topic_prefix: String,
     pub(crate) security_protocol: Protocol,
     /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`.
     pub(crate) sasl_mechanism: Option<String>,
@@ -70,6 +72,7 @@ impl Default for KafkaSection {
         Self {
             bootstrap_servers: String::new(),
             client_id: "marquee".to_owned(),
+            topic_prefix: String::new(),
             security_protocol: Protocol::Plaintext,
             sasl_mechanism: None,
             sasl_username: None,
@@ -108,6 +111,7 @@ impl KafkaSection {
         };
         Ok(KafkaOptions {
             client_id: self.client_id.clone(),
+            topic_prefix: self.topic_prefix.clone(),
             security_protocol: match self.security_protocol {
                 Protocol::Plaintext => SecurityProtocol::Plaintext,
                 Protocol::Ssl => SecurityProtocol::Ssl,
