@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use marquee_events::interactions::proto::InteractionBatch;
 use marquee_events::proto::ViewEventBatch;
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
-use marquee_stream::{LogError, PartitionLog as _};
+use marquee_stream::{LogError, PartitionLog};
 use prost::Message as _;
 
 /// Everything here ends within this time, or it is stuck.
@@ -41,21 +41,40 @@ pub fn run(home: &Path, arguments: &[&str]) -> Output {
 
 /// Runs a command that must succeed; its stdout.
 pub fn stdout(home: &Path, arguments: &[&str]) -> String {
-    let output = run(home, arguments);
+    stdout_of(marquee(home).args(arguments))
+}
+
+fn stdout_of(command: &mut Command) -> String {
+    let output = command.output().expect("the binary starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "marquee {arguments:?} fails: {stderr}");
+    assert!(output.status.success(), "{command:?} fails: {stderr}");
     String::from_utf8(output.stdout).expect("text")
 }
 
 /// Runs a query; its rows as JSON objects.
 pub fn sql(home: &Path, query: &str) -> Vec<serde_json::Value> {
-    let text = stdout(home, &["lake", "sql", query, "--format", "json"]);
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{query}: {e}: {text}"))
+    rows_of(&mut query_command(home, query))
 }
 
 /// The number in the only field of the only row.
 pub fn number(home: &Path, query: &str) -> u64 {
-    let rows = sql(home, query);
+    number_of(&mut query_command(home, query))
+}
+
+fn query_command(home: &Path, query: &str) -> Command {
+    let mut command = marquee(home);
+    command.args(["lake", "sql", query, "--format", "json"]);
+    command
+}
+
+fn rows_of(query: &mut Command) -> Vec<serde_json::Value> {
+    let text = stdout_of(query);
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{query:?}: {e}: {text}"))
+}
+
+/// The number in the only field of the only row that a query prints as JSON.
+pub fn number_of(query: &mut Command) -> u64 {
+    let rows = rows_of(query);
     let value = rows[0].as_object().and_then(|row| row.values().next()).cloned().unwrap_or_default();
     value.as_u64().unwrap_or_default()
 }
@@ -73,7 +92,11 @@ fn open_log(folder: &Path) -> EmbeddedLog {
 
 /// Events in a topic of a stopped process's log, as the records' headers say.
 pub fn log_events(home: &Path, topic: &str) -> u64 {
-    let log = open_log(&home.join("log"));
+    events_in(&open_log(&home.join("log")), topic)
+}
+
+/// Events in a topic, as the records' headers say.
+pub fn events_in(log: &dyn PartitionLog, topic: &str) -> u64 {
     let mut events = 0;
     for partition in 0..log.partitions(topic).expect("the topic is there") {
         let mut at = 0;

@@ -1,5 +1,6 @@
 //! SIGKILL at every fail point of a real process, on the 1st, 2nd and 7th pass, then a restart: nothing lost, nothing
-//! twice, and every session as DuckDB recomputes it from bronze. Recovery is killed, too.
+//! twice, and every session as DuckDB recomputes it from bronze. Recovery is killed, too. Once with everything in a home,
+//! and once more (`kafka::`) with the log in Kafka.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
@@ -11,9 +12,10 @@ use marquee_events::{Clock as _, SystemClock};
 use marquee_sources::{BenchPlan, generate_bench};
 use rand::{SeedableRng as _, rngs::StdRng};
 
-use crate::child::{self, Up};
+use crate::child::Up;
 use crate::disorder::disorder;
 use crate::oracle;
+use crate::site::{Place, Site};
 
 /// A kill that does not come within this time never comes.
 const KILL_DEADLINE: Duration = Duration::from_secs(40);
@@ -57,8 +59,8 @@ impl Workload {
 
 /// Starts a process that will kill itself at `kill_at`, feeds it until it has, and fails when it does not or ends in
 /// any other way.
-fn run_until_killed(home: &std::path::Path, workload: &mut Workload, kill_at: &str) {
-    let status = match Up::start(home, &[("KILL_AT", kill_at)]) {
+fn run_until_killed(site: &Site, workload: &mut Workload, kill_at: &str) {
+    let status = match site.up(&[("KILL_AT", kill_at)]) {
         Err(status) => status,
         Ok(mut up) => feed_until_ended(&mut up, workload, kill_at),
     };
@@ -77,96 +79,118 @@ fn feed_until_ended(up: &mut Up, workload: &mut Workload, what: &str) -> ExitSta
 }
 
 /// Runs what is left without a fault, stops gracefully and checks everything.
-fn finish_and_check(home: &std::path::Path, workload: &mut Workload, environment: &[(&str, &str)]) {
-    let mut up = Up::start(home, environment).unwrap_or_else(|status| panic!("up starts: {status}"));
+fn finish_and_check(site: &Site, workload: &mut Workload, environment: &[(&str, &str)]) {
+    let mut up = site.up(environment).unwrap_or_else(|status| panic!("up starts: {status}"));
     while workload.post_next(&up, false) {}
     assert!(workload.next >= workload.batches.len(), "every batch is acknowledged in the end");
     assert!(up.drained("playback"), "the process lives");
     up.stop();
-    let log_events = child::log_events(home, "playback");
-    let found = oracle::recompute(&home.join("lake"), "playback", log_events);
+    let found = oracle::recompute(&site.lake(), "playback", site.log_events("playback"));
     assert_eq!(found["sessions"].as_u64(), Some(60));
     let distinct = "SELECT count(*) FROM (SELECT DISTINCT session_id, player_instance, sequence FROM events)";
-    assert_eq!(child::number(home, distinct), workload.sent.len() as u64);
-    assert_eq!(child::number(home, "SELECT sum(event_count) FROM sessions"), workload.sent.len() as u64);
-    assert!(child::number(home, "SELECT count(*) FROM events") > workload.sent.len() as u64, "duplicates are kept");
+    assert_eq!(site.number(distinct), workload.sent.len() as u64);
+    assert_eq!(site.number("SELECT sum(event_count) FROM sessions"), workload.sent.len() as u64);
+    assert!(site.number("SELECT count(*) FROM events") > workload.sent.len() as u64, "duplicates are kept");
 }
 
-fn kill_on_passes(name: &str, passes: &[u32]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = folder.path().join("home");
+fn kill_on_passes(place: Place, name: &str, passes: &[u32]) {
+    let Some(site) = Site::new(place, &format!("{name} with {place:?}")) else { return };
     let mut workload = Workload::new(passes.len() as u64 + name.len() as u64);
     for pass in passes {
-        run_until_killed(&home, &mut workload, &format!("{name}:{pass}"));
+        run_until_killed(&site, &mut workload, &format!("{name}:{pass}"));
     }
-    finish_and_check(&home, &mut workload, &[]);
+    finish_and_check(&site, &mut workload, &[]);
+}
+
+/// Rolling forward needs an undone epoch, so each of its kills follows another.
+fn kill_while_rolling_forward(place: Place) {
+    let Some(site) = Site::new(place, &format!("recovery-rolled-forward with {place:?}")) else { return };
+    let mut workload = Workload::new(99);
+    for pass in [1, 2, 7] {
+        run_until_killed(&site, &mut workload, &format!("manifest-after-create:{pass}"));
+        run_until_killed(&site, &mut workload, "recovery-rolled-forward:1");
+    }
+    finish_and_check(&site, &mut workload, &[]);
+}
+
+/// A create or a commit that landed and whose answer was lost is recognised.
+fn lose_replies(place: Place) {
+    for points in ["manifest-reply-lost=5*return", "delta-commit-reply-lost=5*return"] {
+        let Some(site) = Site::new(place, &format!("{points} with {place:?}")) else { return };
+        finish_and_check(&site, &mut Workload::new(7), &[("FAILPOINTS", points)]);
+    }
+}
+
+macro_rules! kill {
+    ($place:ident: $($test:ident: $point:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            kill_on_passes(Place::$place, $point, &[1, 2, 7]);
+        })*
+
+        #[test]
+        fn recovery_rolled_forward() {
+            kill_while_rolling_forward(Place::$place);
+        }
+
+        #[test]
+        fn lost_replies_are_resolved() {
+            lose_replies(Place::$place);
+        }
+    };
 }
 
 macro_rules! kills {
-    ($($test:ident: $point:literal,)*) => {
-        $(#[test]
-        fn $test() {
-            kill_on_passes($point, &[1, 2, 7]);
-        })*
+    (
+        embedded_log: { $($log_test:ident: $log_point:literal,)* }
+        any_log: { $($test:ident: $point:literal,)* }
+    ) => {
+        kill! { Home: $($log_test: $log_point,)* $($test: $point,)* }
 
-        const KILLED: &[&str] = &[$($point),*];
+        mod kafka {
+            use super::*;
+            kill! { Kafka: $($test: $point,)* }
+        }
+
+        const KILLED: &[&str] = &[$($log_point,)* $($point,)*];
     };
 }
 
 kills! {
-    log_before_commit: "log-before-commit",
-    log_after_commit_before_ack: "log-after-commit-before-ack",
-    shard_after_poll: "shard-after-poll",
-    parquet_before_write: "parquet-before-write",
-    store_before_sync: "store-before-sync",
-    parquet_after_write: "parquet-after-write",
-    snapshot_before_write: "snapshot-before-write",
-    manifest_before_create: "manifest-before-create",
-    manifest_after_create: "manifest-after-create",
-    commit_before_tables: "commit-before-tables",
-    delta_before_commit: "delta-before-commit",
-    delta_after_commit: "delta-after-commit",
-    commit_between_tables: "commit-between-tables",
-    commit_before_publish: "commit-before-publish",
-    commit_before_done: "commit-before-done",
-    commit_after_done: "commit-after-done",
-    recovery_start: "recovery-start",
-    recovery_restored: "recovery-restored",
-}
-
-/// Rolling forward needs an undone epoch, so each of its kills follows another.
-#[test]
-fn recovery_rolled_forward() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = folder.path().join("home");
-    let mut workload = Workload::new(99);
-    for pass in [1, 2, 7] {
-        run_until_killed(&home, &mut workload, &format!("manifest-after-create:{pass}"));
-        run_until_killed(&home, &mut workload, "recovery-rolled-forward:1");
+    embedded_log: {
+        log_before_commit: "log-before-commit",
+        log_after_commit_before_ack: "log-after-commit-before-ack",
     }
-    finish_and_check(&home, &mut workload, &[]);
-}
-
-/// A create or a commit that landed and whose answer was lost is recognised.
-#[test]
-fn lost_replies_are_resolved() {
-    for points in ["manifest-reply-lost=5*return", "delta-commit-reply-lost=5*return"] {
-        let folder = tempfile::tempdir().expect("a folder");
-        finish_and_check(&folder.path().join("home"), &mut Workload::new(7), &[("FAILPOINTS", points)]);
+    any_log: {
+        shard_after_poll: "shard-after-poll",
+        parquet_before_write: "parquet-before-write",
+        store_before_sync: "store-before-sync",
+        parquet_after_write: "parquet-after-write",
+        snapshot_before_write: "snapshot-before-write",
+        manifest_before_create: "manifest-before-create",
+        manifest_after_create: "manifest-after-create",
+        commit_before_tables: "commit-before-tables",
+        delta_before_commit: "delta-before-commit",
+        delta_after_commit: "delta-after-commit",
+        commit_between_tables: "commit-between-tables",
+        commit_before_publish: "commit-before-publish",
+        commit_before_done: "commit-before-done",
+        commit_after_done: "commit-after-done",
+        recovery_start: "recovery-start",
+        recovery_restored: "recovery-restored",
     }
 }
 
 /// A full disk stops the process with one sentence; with room again it goes on where it was.
 #[test]
 fn a_full_disk_halts_and_loses_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = folder.path().join("home");
+    let site = Site::new(Place::Home, "a full disk").expect("it needs no server");
     let mut workload = Workload::new(13);
-    let mut up = Up::start(&home, &[("FAILPOINTS", "store-before-sync=200*off->return")]).expect("up starts");
+    let mut up = site.up(&[("FAILPOINTS", "store-before-sync=200*off->return")]).expect("up starts");
     let status = feed_until_ended(&mut up, &mut workload, "a full disk");
     assert_eq!(status.code(), Some(4), "a dependency is unavailable");
     drop(up);
-    finish_and_check(&home, &mut workload, &[]);
+    finish_and_check(&site, &mut workload, &[]);
 }
 
 /// Every fail point of the sources is in a test: a new one without a test fails here.

@@ -29,5 +29,6 @@ mod roles;
 mod rows_client;
 mod rows_interfaces;
 mod serving_faults;
+mod site;
 mod tidy;
 mod waterloo;
