@@ -30,8 +30,10 @@ use marquee_lake::{DataFile, EpochCommit, LakeError, ShardEpoch, TableSpec};
 use object_store::ObjectStore;
 use serde::Serialize;
 use tokio::sync::Mutex;
+use url::Url;
 
 use crate::commit::KnownShards;
+use crate::open::Root;
 
 /// What an operator may tune.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,8 @@ pub(crate) struct OpenTable {
     pub(crate) spec: &'static TableSpec,
     /// Its folder, for people.
     pub(crate) location: String,
+    /// The same on the local disk, if it is there.
+    pub(crate) folder: Option<PathBuf>,
     pub(crate) log: LogStoreRef,
     /// Rooted at the table's folder.
     pub(crate) store: Arc<dyn ObjectStore>,
@@ -104,8 +108,26 @@ impl DeltaLake {
     /// [`LakeError::Open`] when a folder or file is out of reach, [`LakeError::Damaged`] when a table's log or schema
     /// is not what it has to be; nothing is changed then.
     pub async fn open(root: &Path, clock: Arc<dyn Clock>, options: LakeOptions) -> Result<Self, LakeError> {
+        Self::open_below(Root::local(root)?, clock, options).await
+    }
+
+    /// As [`open`](Self::open), in a folder of any store whose [`PutMode::Create`](object_store::PutMode::Create) is
+    /// atomic. The URL is the folder's: its path is the one in the store, the rest is for people.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_in(
+        store: Arc<dyn ObjectStore>,
+        url: Url,
+        clock: Arc<dyn Clock>,
+        options: LakeOptions,
+    ) -> Result<Self, LakeError> {
+        Self::open_below(Root::in_store(store, url), clock, options).await
+    }
+
+    async fn open_below(root: Root, clock: Arc<dyn Clock>, options: LakeOptions) -> Result<Self, LakeError> {
         let specs = marquee_lake::tables::all();
-        let tables = futures::future::try_join_all(specs.map(|spec| open::open_table(root, spec))).await?;
+        let tables = futures::future::try_join_all(specs.map(|spec| open::open_table(&root, spec))).await?;
         Ok(Self { tables, runtime: sql::runtime(options)?, clock, options })
     }
 
@@ -145,13 +167,17 @@ impl DeltaLake {
     /// there as long as the table keeps that version.
     ///
     /// # Errors
-    /// [`LakeError::Open`] or [`LakeError::Damaged`].
+    /// [`LakeError::Open`], also when the lake is not on the local disk, or [`LakeError::Damaged`].
     pub async fn files(&self, spec: &'static TableSpec) -> Result<(u64, Vec<PathBuf>), LakeError> {
         let table = self.table(spec)?;
         let failed = |error| open::open_error(table.spec, &table.location, error);
         let newest = table.newest().await?;
         let snapshot = newest.snapshot().map_err(failed)?;
-        let folder = Path::new(&table.location);
+        let folder = table.folder.as_ref().ok_or_else(|| LakeError::Open {
+            table: spec.name.to_owned(),
+            location: table.location.clone(),
+            source: "its files are not on the local disk".into(),
+        })?;
         let files = snapshot.log_data().iter().map(|file| folder.join(file.path().as_ref())).collect();
         Ok((snapshot.version(), files))
     }

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel as _;
+use deltalake::logstore::{
+    LogStore, LogStoreFactory, ObjectStoreRef, StorageConfig, default_logstore, logstore_factories,
+};
 use deltalake::operations::create::CreateBuilder;
-use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, TableProperty};
-use futures::TryStreamExt as _;
+use deltalake::{DeltaResult, DeltaTable, DeltaTableBuilder, DeltaTableError, TableProperty};
+use futures::{StreamExt as _, TryStreamExt as _};
 use marquee_lake::{DurableLocalStore, LakeError, TableSpec};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use serde_json::{Map, Value};
@@ -27,28 +30,90 @@ pub(crate) const CHECKPOINT_EVERY_COMMITS: u64 = 100;
 /// commit every 30 s there are 2,880 a day.
 const LOG_RETENTION: &str = "interval 7 days";
 
-/// Opens the table below `root`, or makes it.
-pub(crate) async fn open_table(root: &Path, spec: &'static TableSpec) -> Result<OpenTable, LakeError> {
-    let folder = std::path::absolute(root.join(spec.name)).map_err(|error| unreachable_table(spec, root, error))?;
-    let url = Url::from_directory_path(&folder)
-        .map_err(|()| unreachable_table(spec, &folder, "its path cannot be written as a URL"))?;
-    let mut table = DeltaTableBuilder::from_url(url.clone())
-        .and_then(|builder| builder.with_storage_backend(Arc::new(DurableLocalStore::new()), url).build())
-        .map_err(|error| unreachable_table(spec, &folder, error))?;
-    let store = table.object_store();
-    let log = list_log(store.as_ref()).await.map_err(|error| unreachable_table(spec, &folder, error))?;
-    if log.is_empty() {
-        refuse_strays(spec, &folder, store.as_ref()).await?;
-        create(&table, spec).await.map_err(|error| unreachable_table(spec, &folder, error))?;
-    } else {
-        check_log(spec, &folder, store.as_ref(), &log).await?;
+/// Commits of a table that are read at the same time: in a bucket each is a round trip.
+const COMMITS_AT_ONCE: usize = 8;
+
+/// The folder with the tables, and the store that it is in.
+pub(crate) struct Root {
+    /// Of the whole file system or bucket.
+    store: Arc<dyn ObjectStore>,
+    /// Ends with a slash; its path is the folder's in the store.
+    url: Url,
+}
+
+impl Root {
+    /// A folder on the local disk.
+    pub(crate) fn local(folder: &Path) -> Result<Self, LakeError> {
+        let failed = |source: Cause| LakeError::Open {
+            table: "(all)".to_owned(),
+            location: folder.display().to_string(),
+            source,
+        };
+        let absolute = std::path::absolute(folder).map_err(|error| failed(error.into()))?;
+        let url = Url::from_directory_path(&absolute).map_err(|()| failed("it cannot be written as a URL".into()))?;
+        Ok(Self { store: Arc::new(DurableLocalStore::new()), url })
     }
-    let location = folder.display().to_string();
+
+    /// A folder in a store whose [`PutMode::Create`](object_store::PutMode::Create) never replaces anything.
+    pub(crate) fn in_store(store: Arc<dyn ObjectStore>, mut url: Url) -> Self {
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        // Delta asks by scheme how commits are written; its own answers are for local files and memory.
+        if let Ok(scheme) = Url::parse(&format!("{}://", url.scheme())) {
+            logstore_factories().entry(scheme).or_insert_with(|| Arc::new(CreateIfAbsent));
+        }
+        Self { store, url }
+    }
+
+    /// A table's URL, and the same for people.
+    fn table(&self, spec: &TableSpec) -> (Url, String) {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{}/", url.path(), spec.name));
+        let location = match url.to_file_path() {
+            Ok(folder) if url.scheme() == "file" => folder.display().to_string(),
+            _ => url.to_string(),
+        };
+        let location = location.trim_end_matches('/').to_owned();
+        (url, location)
+    }
+}
+
+/// Commits are created under their version's name unless one is there: that is all a Delta log needs.
+struct CreateIfAbsent;
+
+impl LogStoreFactory for CreateIfAbsent {
+    fn with_options(
+        &self,
+        prefixed_store: ObjectStoreRef,
+        root_store: ObjectStoreRef,
+        location: &Url,
+        options: &StorageConfig,
+    ) -> DeltaResult<Arc<dyn LogStore>> {
+        Ok(default_logstore(prefixed_store, root_store, location, options))
+    }
+}
+
+/// Opens a table below `root`, or makes it.
+pub(crate) async fn open_table(root: &Root, spec: &'static TableSpec) -> Result<OpenTable, LakeError> {
+    let (url, location) = root.table(spec);
+    let mut table = DeltaTableBuilder::from_url(url.clone())
+        .and_then(|builder| builder.with_storage_backend(Arc::clone(&root.store), url.clone()).build())
+        .map_err(|error| unreachable_table(spec, &location, error))?;
+    let store = table.object_store();
+    let log = list_log(store.as_ref()).await.map_err(|error| unreachable_table(spec, &location, error))?;
+    if log.is_empty() {
+        refuse_strays(spec, &location, store.as_ref()).await?;
+        create(&table, spec).await.map_err(|error| unreachable_table(spec, &location, error))?;
+    } else {
+        check_log(spec, &location, store.as_ref(), &log).await?;
+    }
     table.load().await.map_err(|error| open_error(spec, &location, error))?;
     check_schema(spec, &table).map_err(|problem| damaged(spec, problem))?;
     let log = table.log_store();
     let state = Mutex::new(TableState { table, shards: KnownShards::default() });
-    Ok(OpenTable { spec, location, log, store, state })
+    let folder = url.to_file_path().ok().filter(|_| url.scheme() == "file");
+    Ok(OpenTable { spec, location, folder, log, store, state })
 }
 
 /// Tells a table out of reach from a damaged one.
@@ -64,9 +129,8 @@ pub(crate) fn open_error(spec: &TableSpec, location: &str, error: DeltaTableErro
     damaged(spec, format!("the log in {location}/_delta_log cannot be read ({})", one_line(&error.to_string())))
 }
 
-fn unreachable_table(spec: &TableSpec, folder: &Path, source: impl Into<Cause>) -> LakeError {
-    let location = folder.display().to_string();
-    LakeError::Open { table: spec.name.to_owned(), location, source: source.into() }
+fn unreachable_table(spec: &TableSpec, location: &str, source: impl Into<Cause>) -> LakeError {
+    LakeError::Open { table: spec.name.to_owned(), location: location.to_owned(), source: source.into() }
 }
 
 fn damaged(spec: &TableSpec, problem: String) -> LakeError {
@@ -103,12 +167,12 @@ async fn list_log(store: &dyn ObjectStore) -> Result<Log, object_store::Error> {
 }
 
 /// A folder with data but without a log has lost its log: a new table over it would hide the data.
-async fn refuse_strays(spec: &TableSpec, folder: &Path, store: &dyn ObjectStore) -> Result<(), LakeError> {
-    let found = store.list_with_delimiter(None).await.map_err(|error| unreachable_table(spec, folder, error))?;
+async fn refuse_strays(spec: &TableSpec, location: &str, store: &dyn ObjectStore) -> Result<(), LakeError> {
+    let found = store.list_with_delimiter(None).await.map_err(|error| unreachable_table(spec, location, error))?;
     let folders = found.common_prefixes.iter().filter(|prefix| prefix.filename() != Some("_delta_log"));
     match found.objects.iter().map(|file| &file.location).chain(folders).next() {
         None => Ok(()),
-        Some(stray) => Err(damaged(spec, format!("{} holds {stray} but no log", folder.display()))),
+        Some(stray) => Err(damaged(spec, format!("{location} holds {stray} but no log"))),
     }
 }
 
@@ -134,34 +198,28 @@ async fn create(table: &DeltaTable, spec: &TableSpec) -> Result<(), Cause> {
 }
 
 /// From the newest checkpoint on, every commit has to be there and whole.
-async fn check_log(spec: &TableSpec, folder: &Path, store: &dyn ObjectStore, log: &Log) -> Result<(), LakeError> {
-    let location = |name: String| format!("{}/_delta_log/{name}", folder.display());
+async fn check_log(spec: &TableSpec, location: &str, store: &dyn ObjectStore, log: &Log) -> Result<(), LakeError> {
     let mut next = 0;
     if let Some((version, checkpoint)) = log.checkpoints.last_key_value() {
-        check_checkpoint(spec, folder, store, checkpoint).await?;
+        check_checkpoint(spec, location, store, checkpoint).await?;
         next = version + 1;
     }
+    let mut commits = Vec::new();
     for (version, file) in log.commits.range(next..) {
         if *version != next {
-            let lost = location(format!("{next:020}.json"));
+            let lost = format!("{location}/_delta_log/{next:020}.json");
             return Err(damaged(spec, format!("{lost} is missing, though later commits exist")));
         }
-        let bytes = read(store, file).await.map_err(|error| unreachable_table(spec, folder, error))?;
-        let name = location(format!("{version:020}.json"));
-        check_commit(&bytes).map_err(|problem| damaged(spec, format!("{name} {problem}")))?;
+        commits.push(check_commit(spec, location, store, file));
         next += 1;
     }
-    Ok(())
-}
-
-async fn read(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<bytes::Bytes, object_store::Error> {
-    store.get(&file.location).await?.bytes().await
+    futures::stream::iter(commits).buffered(COMMITS_AT_ONCE).try_collect().await
 }
 
 /// The end of a Parquet file: a copy that was cut off lacks it.
 async fn check_checkpoint(
     spec: &TableSpec,
-    folder: &Path,
+    location: &str,
     store: &dyn ObjectStore,
     file: &ObjectMeta,
 ) -> Result<(), LakeError> {
@@ -170,17 +228,24 @@ async fn check_checkpoint(
     let end = file.size.saturating_sub(MAGIC.len() as u64)..file.size;
     let whole = !is_parquet
         || file.size > MAGIC.len() as u64
-            && store.get_range(&file.location, end).await.map_err(|error| unreachable_table(spec, folder, error))?
+            && store.get_range(&file.location, end).await.map_err(|error| unreachable_table(spec, location, error))?
                 == MAGIC.as_slice();
-    if whole {
-        Ok(())
-    } else {
-        Err(damaged(spec, format!("checkpoint {}/{} is cut off", folder.display(), file.location)))
-    }
+    if whole { Ok(()) } else { Err(damaged(spec, format!("checkpoint {location}/{} is cut off", file.location))) }
+}
+
+async fn check_commit(
+    spec: &TableSpec,
+    location: &str,
+    store: &dyn ObjectStore,
+    file: &ObjectMeta,
+) -> Result<(), LakeError> {
+    let read = async { store.get(&file.location).await?.bytes().await };
+    let bytes = read.await.map_err(|error: object_store::Error| unreachable_table(spec, location, error))?;
+    check_actions(&bytes).map_err(|problem| damaged(spec, format!("{location}/{} {problem}", file.location)))
 }
 
 /// A commit is one JSON object a line, at least one.
-fn check_commit(bytes: &[u8]) -> Result<(), String> {
+fn check_actions(bytes: &[u8]) -> Result<(), String> {
     let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
     let mut actions = 0;
     for (index, line) in lines {

@@ -278,6 +278,27 @@ mod tests {
         assert_eq!(store.epochs().await.unwrap(), [1]);
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn of_writers_that_race_one_wins_each_epoch() {
+        const WRITERS: usize = 8;
+        let store = store();
+        for epoch in 1..=50 {
+            let start = Arc::new(tokio::sync::Barrier::new(WRITERS));
+            let race = (0..WRITERS).map(|writer| {
+                let (store, start) = (store.clone(), start.clone());
+                tokio::spawn(async move {
+                    start.wait().await;
+                    store.create_manifest(&sample(epoch, &writer.to_string())).await.unwrap()
+                })
+            });
+            let decisions = futures::future::try_join_all(race).await.unwrap();
+            let winner = decisions.iter().position(|decision| *decision == Decision::Won).expect("one wins");
+            assert_eq!(decisions.iter().filter(|decision| **decision == Decision::Won).count(), 1, "epoch {epoch}");
+            let stored = store.read_manifest(epoch).await.unwrap().expect("it is decided");
+            assert_eq!(stored.writer_id, winner.to_string());
+        }
+    }
+
     #[tokio::test]
     async fn a_changed_snapshot_is_noticed() {
         let store = store();

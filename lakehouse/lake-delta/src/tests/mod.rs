@@ -3,6 +3,7 @@
 
 mod clean_up;
 mod commit;
+mod in_store;
 mod open;
 mod pruning;
 mod read;
