@@ -5,7 +5,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-requirements=(tests/oracle/requirements.txt tests/oracle/requirements-dev.txt notebooks/requirements.txt)
+requirements=(tests/oracle/requirements.txt tests/oracle/requirements-dev.txt notebooks/requirements.txt
+  tests/test-servers/requirements.txt)
 stamp=.venv/requirements.sha256
 
 python=$(scripts/find-python.sh) || {

@@ -95,6 +95,11 @@ impl Cluster {
         Ok(Self { options, asking, topics: RwLock::default(), making: Mutex::default(), house_kept })
     }
 
+    pub(crate) fn id(&self) -> Result<String, LogError> {
+        let id = self.asking.client().fetch_cluster_id(self.options.patience);
+        id.ok_or_else(|| unavailable("asking for the cluster's id", "no broker has answered"))
+    }
+
     /// A topic that is there.
     pub(crate) fn topic(&self, name: &str) -> Result<Arc<Topic>, LogError> {
         if let Some(topic) = self.seen_topic(name) {

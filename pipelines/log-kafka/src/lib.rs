@@ -63,6 +63,14 @@ impl KafkaLog {
 }
 
 impl KafkaLog {
+    /// What tells the cluster from all others.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] when no broker says so.
+    pub fn cluster_id(&self) -> Result<String, LogError> {
+        self.shared.cluster.id()
+    }
+
     async fn append_with(
         &self,
         topic: &str,

@@ -10,6 +10,7 @@ use marquee_dashboards::DashboardsError;
 use marquee_definitions::OnlineError;
 use marquee_events::ErrorKind;
 use marquee_lake::LakeError;
+use marquee_lake_s3::S3Error;
 use marquee_rows_server::RowsError;
 use marquee_sources::SourceError;
 use marquee_store::KeyError;
@@ -70,6 +71,16 @@ fn with_causes(error: &dyn Error) -> String {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl From<S3Error> for Failure {
+    fn from(error: S3Error) -> Self {
+        match error.kind() {
+            // Whatever is wrong with a bucket that answers is a setting.
+            ErrorKind::Invalid => Self::settings(with_causes(&error)),
+            kind => Self::of(&error, kind),
+        }
     }
 }
 

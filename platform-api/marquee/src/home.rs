@@ -1,7 +1,8 @@
 //! The home: one folder for log, state and lake, used by one process at a time, or by several that share a log in Kafka.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -35,12 +36,6 @@ impl Home {
         self.root.join("state")
     }
 
-    /// Whether jobs on this home have read from a topic: offsets of it are in manifests.
-    pub(crate) fn has_read(&self, topic: &str) -> bool {
-        let jobs = fs::read_dir(self.state()).into_iter().flatten().flatten();
-        jobs.map(|job| job.path().join(topic)).any(|folder| folder.is_dir())
-    }
-
     pub(crate) fn lake(&self) -> PathBuf {
         self.root.join("lake")
     }
@@ -59,6 +54,22 @@ impl Home {
 
     pub(crate) fn media(&self) -> PathBuf {
         self.root.join("media")
+    }
+
+    /// What tells this home from all others, made when it is first asked for. The home is this process's.
+    pub(crate) fn id(&self) -> Result<String, Failure> {
+        let path = self.root.join("id");
+        let denied = |e: std::io::Error| self.denied(&e);
+        match fs::read_to_string(&path) {
+            Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(denied(error)),
+            _ => {}
+        }
+        let id = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        let mut file = File::create(&path).map_err(denied)?;
+        let written = file.write_all(format!("{id}\n").as_bytes()).and_then(|()| file.sync_all());
+        written.and_then(|()| File::open(&self.root)?.sync_all()).map_err(denied)?;
+        Ok(id)
     }
 
     /// The secret that signs profile tokens.

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use marquee_collector::{Collector, CollectorError, CollectorSettings, Locator, Progress};
 use marquee_dashboards::DashboardsSettings;
+use futures::TryStreamExt as _;
 use marquee_events::Clock;
 use marquee_jobs::{IMPORT_TOPIC, INTERACTIONS_IMPORT_TOPIC, INTERACTIONS_TOPIC, LIVE_TOPIC, PLAYBACK_TOPIC};
 use marquee_lake::DurableLocalStore;
 use marquee_lake_delta::{DeltaLake, LakeOptions};
+use marquee_lake_s3::Bucket;
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
 use marquee_log_kafka::KafkaLog;
 use marquee_stream::{LogError, PartitionLog, Runtime, RuntimeEnv, RuntimeProgress, RuntimeSettings, TopicSpec};
+use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -88,11 +91,12 @@ impl Services {
             Scope::Ingest => None,
             Scope::Everything => Some(bind(handle, "dashboards", settings.dashboards.listen)?),
         };
+        // First, because it claims a bucket before anything is written there.
+        let log = open_log(handle, &home, settings, settings.lake.bucket()?.as_ref())?;
         let lake = Arc::new(open_lake(handle, &home, settings, clock.clone())?);
-        let log = open_log(&home, settings)?;
         let stores = RecommendStores::open(handle, &home)?;
         let jobs = marquee_jobs::all(&stores.online, &stores.title_genres());
-        let env = runtime_env(handle, &home, &log, &lake, &clock)?;
+        let env = runtime_env(handle, &home, settings, &log, &lake, &clock)?;
         let runtime_settings = runtime_settings(settings);
         let runtime = Runtime::start(&env, &runtime_settings, &jobs)?;
         let progress = runtime.progress();
@@ -209,25 +213,31 @@ fn wait_for_features(progress: &RuntimeProgress, log: &dyn PartitionLog) -> Resu
 pub(crate) fn runtime_env(
     handle: &tokio::runtime::Handle,
     home: &Home,
+    settings: &Settings,
     log: &Arc<dyn PartitionLog>,
     lake: &Arc<DeltaLake>,
     clock: &Arc<dyn Clock>,
 ) -> Result<RuntimeEnv, Failure> {
+    let (store, state_root) = state(home, settings)?;
     Ok(RuntimeEnv {
         log: log.clone(),
         lake: lake.clone(),
-        store: Arc::new(DurableLocalStore::new()),
-        state_root: state_root(home)?,
+        store,
+        state_root,
         clock: clock.clone(),
         handle: handle.clone(),
         writer_id: writer_id(clock.as_ref()),
     })
 }
 
-/// The folder of manifests, snapshots and index segments.
-pub(crate) fn state_root(home: &Home) -> Result<Path, Failure> {
-    Path::from_absolute_path(home.state())
-        .map_err(|e| Failure::settings(format!("home {} cannot be used: {e}", home.root().display())))
+/// The folder of manifests, snapshots and index segments, and the store that it is in.
+pub(crate) fn state(home: &Home, settings: &Settings) -> Result<(Arc<dyn ObjectStore>, Path), Failure> {
+    if let Some(bucket) = settings.lake.bucket()? {
+        return Ok((bucket.store(), bucket.state_root()));
+    }
+    let root = Path::from_absolute_path(home.state())
+        .map_err(|e| Failure::settings(format!("home {} cannot be used: {e}", home.root().display())))?;
+    Ok((Arc::new(DurableLocalStore::new()), root))
 }
 
 /// Names this process in manifests. Containers that are started together have equal times and process ids.
@@ -279,21 +289,32 @@ pub(crate) fn open_lake(
     clock: Arc<dyn Clock>,
 ) -> Result<DeltaLake, Failure> {
     let options = LakeOptions { query_memory_bytes: settings.lake.query_memory_bytes };
-    Ok(handle.block_on(DeltaLake::open(&home.lake(), clock, options))?)
+    let lake = match settings.lake.bucket()? {
+        None => handle.block_on(DeltaLake::open(&home.lake(), clock, options)),
+        Some(bucket) => handle.block_on(DeltaLake::open_in(bucket.store(), bucket.lake_url(), clock, options)),
+    };
+    Ok(lake?)
 }
 
-/// Opens the log and makes its topics. A topic that jobs on this home have read from is not made again: its records would be
-/// others under the offsets that the manifests know, and those below them would never be read.
-pub(crate) fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {
-    let log = open_made_log(home, settings)?;
+/// Opens the log and makes its topics; a bucket that its jobs write to is claimed for it. A topic that jobs have read from is
+/// not made again: its records would be others under the offsets that the manifests know, and those below them would never
+/// be read.
+pub(crate) fn open_log(
+    handle: &tokio::runtime::Handle,
+    home: &Home,
+    settings: &Settings,
+    bucket: Option<&Bucket>,
+) -> Result<Arc<dyn PartitionLog>, Failure> {
+    let log = open_made_log(handle, home, settings, bucket)?;
+    let (store, state_root) = state(home, settings)?;
     for spec in topics(settings) {
-        if home.has_read(&spec.name)
-            && let Err(LogError::UnknownTopic(topic)) = log.partitions(&spec.name)
+        if let Err(LogError::UnknownTopic(topic)) = log.partitions(&spec.name)
+            && handle.block_on(has_read(store.as_ref(), &state_root, &spec.name))?
         {
+            let written = settings.lake.url.clone().unwrap_or_else(|| format!("home {}", home.root().display()));
             return Err(Failure::damaged(format!(
-                "the log has no topic `{topic}`, from which home {} was written: restore the topic, or begin with a new home \
-                 (--home DIR); it is not made again here, since its offsets would mean other records",
-                home.root().display()
+                "the log has no topic `{topic}`, from which {written} was written: restore the topic, or begin with a new \
+                 home; it is not made again here, since its offsets would mean other records",
             )));
         }
         log.ensure_topic(&spec)?;
@@ -301,14 +322,43 @@ pub(crate) fn open_log(home: &Home, settings: &Settings) -> Result<Arc<dyn Parti
     Ok(log)
 }
 
+/// Whether jobs have read from a topic: offsets of it are in manifests.
+async fn has_read(store: &dyn ObjectStore, state_root: &Path, topic: &str) -> Result<bool, Failure> {
+    let unavailable = |e| Failure::unavailable(format!("the state of the jobs cannot be listed: {e}"));
+    let jobs = store.list_with_delimiter(Some(state_root)).await.map_err(unavailable)?.common_prefixes;
+    for job in jobs {
+        let mut kept = store.list(Some(&job.join(topic)));
+        if kept.try_next().await.map_err(unavailable)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Opens the log and makes nothing: who does not know what was read from a topic cannot know that it never was.
-pub(crate) fn open_made_log(home: &Home, settings: &Settings) -> Result<Arc<dyn PartitionLog>, Failure> {
+pub(crate) fn open_made_log(
+    handle: &tokio::runtime::Handle,
+    home: &Home,
+    settings: &Settings,
+    bucket: Option<&Bucket>,
+) -> Result<Arc<dyn PartitionLog>, Failure> {
+    let claim = |log: String| bucket.map_or(Ok(()), |bucket| handle.block_on(bucket.claim(&log)));
     Ok(match settings.log.adapter {
         LogAdapter::Embedded => {
+            if bucket.is_some() {
+                claim(format!("the log in the home with id {}", home.id()?))?;
+            }
             let options = EmbeddedLogOptions { max_waiting_bytes: MAX_WAITING_BYTES, ..Default::default() };
             Arc::new(EmbeddedLog::open(&home.log(), options)?)
         }
-        LogAdapter::Kafka => Arc::new(KafkaLog::open(settings.log.kafka.options()?)?),
+        LogAdapter::Kafka => {
+            let log = KafkaLog::open(settings.log.kafka.options()?)?;
+            if bucket.is_some() {
+                let prefix = &settings.log.kafka.topic_prefix;
+                claim(format!("the topics {prefix}* of the Kafka cluster {}", log.cluster_id()?))?;
+            }
+            Arc::new(log)
+        }
     })
 }
 

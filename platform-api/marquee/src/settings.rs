@@ -11,6 +11,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
 use marquee_collector::LocationSettings;
+use marquee_lake_s3::{Bucket, S3Options};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Cli;
@@ -85,6 +86,42 @@ pub(crate) struct JobsSection {
 pub(crate) struct LakeSection {
     /// Memory of all queries of a process together (bytes).
     pub(crate) query_memory_bytes: usize,
+    /// Where lake and state of the jobs are, `s3://bucket/prefix` [default: the home].
+    pub(crate) url: Option<String>,
+    /// With a `url`.
+    pub(crate) s3: S3Section,
+}
+
+/// How a bucket is reached. Credentials come from the environment, as every client of S3 takes them, and are no settings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3Section {
+    /// `https://host:port` of a store that is not Amazon's.
+    pub(crate) endpoint: Option<String>,
+    /// [default: `AWS_REGION`]
+    pub(crate) region: Option<String>,
+    /// Speak to an endpoint without TLS that is not on this machine.
+    pub(crate) allow_http: bool,
+}
+
+impl LakeSection {
+    /// The bucket with lake and state, if they are in one.
+    pub(crate) fn bucket(&self) -> Result<Option<Bucket>, Failure> {
+        let Some(url) = &self.url else { return Ok(None) };
+        let S3Section { endpoint, region, allow_http } = self.s3.clone();
+        let options = S3Options { url: url.clone(), endpoint, region, allow_http };
+        Ok(Some(Bucket::open(&options, |name| std::env::var(name).ok())?))
+    }
+
+    /// Refuses what works with a lake on the local disk only.
+    pub(crate) fn must_be_local(&self, what: &str, why: &str) -> Result<(), Failure> {
+        match &self.url {
+            None => Ok(()),
+            Some(url) => Err(Failure::settings(format!(
+                "`marquee {what}` does not work with the lake in {url}: {why}; unset lake.url to use the home"
+            ))),
+        }
+    }
 }
 
 /// Pages over gRPC.
@@ -126,7 +163,7 @@ impl Default for Settings {
                 kafka: KafkaSection::default(),
             },
             jobs: JobsSection { epoch_interval_ms: 30_000, live_interval_ms: 1_000, write_threads: 2 },
-            lake: LakeSection { query_memory_bytes: 1 << 30 },
+            lake: LakeSection { query_memory_bytes: 1 << 30, url: None, s3: S3Section::default() },
             rows: RowsSection { listen: SocketAddr::from(([127, 0, 0, 1], 8082)), allowed_origins: Vec::new() },
             dashboards: DashboardsSection {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8081)),

@@ -4,6 +4,8 @@
 mod certificate;
 mod kafka;
 mod process;
+mod s3;
 mod small_disk;
 
 pub use kafka::{KafkaCluster, SASL_PASSWORD, SASL_USER, kafka_is_here};
+pub use s3::{S3_CREDENTIALS, S3Server, s3_is_here};

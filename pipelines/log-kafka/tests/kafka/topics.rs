@@ -331,6 +331,8 @@ fn a_prefix_keeps_logs_of_one_cluster_apart() {
     assert_eq!(staging.partitions("playback").unwrap(), 1);
     assert!(live.wait("playback", 0, 2, Duration::ZERO).unwrap());
     assert!(!staging.wait("playback", 0, 1, Duration::ZERO).unwrap());
+    assert!(!live.cluster_id().unwrap().is_empty());
+    assert_eq!(live.cluster_id().unwrap(), staging.cluster_id().unwrap());
     let error = staging.read("playback", 0, 9, 1000).unwrap_err();
     assert!(error.to_string().contains("topics-staging.playback"), "{error}");
 }

@@ -17,6 +17,7 @@ use marquee_sources::audience::{AudienceSettings, Pages, WorldSettings, simulate
 use tokio::sync::watch;
 
 use crate::cli::DemoOptions;
+use crate::commands::train::READS_FILES;
 use crate::commands::up::{print_addresses, until_signal_or};
 use crate::failure::Failure;
 use crate::services::{Scope, Services};
@@ -54,6 +55,7 @@ pub(crate) fn run(
     if !(options.speed.is_finite() && (0.1..=60.0).contains(&options.speed)) {
         return Err(Failure::settings("--speed must be from 0.1 to 60"));
     }
+    settings.lake.must_be_local("demo", READS_FILES)?;
     let mut settings = settings.clone();
     let epoch_ms = (f64::from(EPOCH_MS) * options.speed.max(1.0)) as u32;
     settings.jobs.epoch_interval_ms = settings.jobs.epoch_interval_ms.min(epoch_ms);

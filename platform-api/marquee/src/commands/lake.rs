@@ -47,7 +47,14 @@ pub(crate) fn sql(
 
 pub(crate) fn open(runtime: &tokio::runtime::Runtime, settings: &Settings) -> Result<DeltaLake, Failure> {
     let home = Home::new(&settings.home)?;
-    if !home.lake().is_dir() {
+    if let Some(bucket) = settings.lake.bucket()? {
+        if !runtime.block_on(bucket.has_lake())? {
+            return Err(Failure::settings(format!(
+                "there is no lake in {}: start `marquee jobs` or `marquee up` with it, or set another lake.url",
+                bucket.url()
+            )));
+        }
+    } else if !home.lake().is_dir() {
         return Err(Failure::settings(format!(
             "there is no lake in {}: run `marquee demo` first, or point --home at another folder",
             home.root().display()

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use marquee_events::{Clock, SystemClock};
 use marquee_jobs::playback::{EpochOffsets, HORIZON_MS, LateBatch, LateSession, Left};
 use marquee_jobs::{PLAYBACK_TOPIC, Playback, PlaybackMode};
-use marquee_lake::{DurableLocalStore, tables};
+use marquee_lake::tables;
 use marquee_stream::{Decision, Job as _, Newest, RepairEnv, ShardId, ShardRepair, StreamError};
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ use super::lake::open;
 use crate::cli::{RecomputeOptions, SessionPart};
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::services::{state_root, writer_id};
+use crate::services::{state, writer_id};
 use crate::settings::Settings;
 use crate::tables_output::print_json;
 
@@ -68,10 +68,11 @@ pub(crate) fn run(
     let home = Home::new(&settings.home)?;
     let lake = Arc::new(open(runtime, settings)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let (store, state_root) = state(&home, settings)?;
     let env = RepairEnv {
         lake: lake.clone(),
-        store: Arc::new(DurableLocalStore::new()),
-        state_root: state_root(&home)?,
+        store,
+        state_root,
         clock: clock.clone(),
         handle: runtime.handle().clone(),
         writer_id: format!("{WRITER_PREFIX}{}", writer_id(clock.as_ref())),

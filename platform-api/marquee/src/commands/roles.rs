@@ -28,9 +28,10 @@ pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names
     let home = Home::new(&settings.home)?;
     let _lock = home.share()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let bucket = settings.lake.bucket()?;
+    let log = open_log(runtime.handle(), &home, settings, bucket.as_ref())?;
     let lake = Arc::new(open_lake(runtime.handle(), &home, settings, clock.clone())?);
-    let log = open_log(&home, settings)?;
-    let env = runtime_env(runtime.handle(), &home, &log, &lake, &clock)?;
+    let env = runtime_env(runtime.handle(), &home, settings, &log, &lake, &clock)?;
     let instances = marquee_jobs::shareable();
     let topics = instances.iter().map(|(_, topic)| topic.clone()).collect();
     let kafka = &settings.log.kafka;
@@ -39,6 +40,9 @@ pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names
     let jobs = Runtime::start_shared(&env, &runtime_settings(settings), &instances, membership.clone())?;
     eprintln!("jobs       playback, in group {}", group.group);
     eprintln!("home       {}", home.root().display());
+    if let Some(bucket) = &bucket {
+        eprintln!("lake       {}", bucket.url());
+    }
     eprintln!("Ctrl-C stops: the open epoch is written first, then others take over.");
     let progress = jobs.progress();
     let watch = runtime.spawn({
@@ -84,7 +88,7 @@ pub(crate) fn collector(runtime: &tokio::runtime::Runtime, settings: &Settings) 
     let home = Home::new(&settings.home)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (listener, address) = bind(runtime.handle(), "collector", settings.collector.listen)?;
-    let log = open_made_log(&home, settings)?;
+    let log = open_made_log(runtime.handle(), &home, settings, None)?;
     let collector_settings = collector_settings(settings);
     let locator = Locator::open(&collector_settings.location)?;
     let collector = Collector::new(log, clock, Arc::new(Elsewhere), collector_settings).with_locator(locator);

@@ -15,6 +15,9 @@ use crate::settings::Settings;
 use crate::tables_output::print_json;
 use crate::training::{self, Wanted};
 
+/// Why models need a lake on the local disk.
+pub(crate) const READS_FILES: &str = "training reads the lake's files from the local disk";
+
 pub(crate) fn train(
     runtime: &tokio::runtime::Runtime,
     settings: &Settings,
@@ -92,6 +95,7 @@ pub(crate) fn rollback(settings: &Settings) -> Result<(), Failure> {
 }
 
 fn existing(settings: &Settings) -> Result<Home, Failure> {
+    settings.lake.must_be_local("train", READS_FILES)?;
     let home = Home::new(&settings.home)?;
     if !home.lake().is_dir() {
         return Err(Failure::settings(format!(

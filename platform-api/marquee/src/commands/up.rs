@@ -18,6 +18,9 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, settings: &Settings) -> Res
     let services = Services::start(runtime.handle(), settings, clock, 1.0, Scope::Everything)?;
     print_addresses(&services);
     eprintln!("home       {}", settings.home.display());
+    if let Some(bucket) = settings.lake.bucket()? {
+        eprintln!("lake       {}", bucket.url());
+    }
     eprintln!("Ctrl-C stops: everything taken in is written to the lake first.");
     runtime.block_on(until_signal_or(|| services.has_failed()))?;
     eprintln!("stopping …");

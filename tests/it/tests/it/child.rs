@@ -99,11 +99,11 @@ pub fn log_events(home: &Path, topic: &str) -> u64 {
 pub fn events_in(log: &dyn PartitionLog, topic: &str) -> u64 {
     let mut events = 0;
     for partition in 0..log.partitions(topic).expect("the topic is there") {
-        let mut at = 0;
-        loop {
+        let bounds = log.bounds(topic, partition).expect("the log answers");
+        let mut at = bounds.start;
+        while at < bounds.end {
             let records = log.read(topic, partition, at, 1 << 20).expect("the log reads");
-            let Some(last) = records.last() else { break };
-            at = last.offset + 1;
+            at = records.last().map_or(at, |record| record.offset + 1);
             events += records.iter().map(|r| u64::from(r.header.event_count)).sum::<u64>();
         }
     }

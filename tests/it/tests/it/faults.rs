@@ -1,6 +1,6 @@
 //! SIGKILL at every fail point of a real process, on the 1st, 2nd and 7th pass, then a restart: nothing lost, nothing
 //! twice, and every session as DuckDB recomputes it from bronze. Recovery is killed, too. Once with everything in a home,
-//! and once more (`kafka::`) with the log in Kafka.
+//! once more (`kafka::`) with the log in Kafka, and (`bucket::`) with lake and state in a bucket.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
@@ -143,16 +143,22 @@ macro_rules! kill {
 macro_rules! kills {
     (
         embedded_log: { $($log_test:ident: $log_point:literal,)* }
-        any_log: { $($test:ident: $point:literal,)* }
+        local_disk: { $($disk_test:ident: $disk_point:literal,)* }
+        everywhere: { $($test:ident: $point:literal,)* }
     ) => {
-        kill! { Home: $($log_test: $log_point,)* $($test: $point,)* }
+        kill! { Home: $($log_test: $log_point,)* $($disk_test: $disk_point,)* $($test: $point,)* }
 
         mod kafka {
             use super::*;
-            kill! { Kafka: $($test: $point,)* }
+            kill! { Kafka: $($disk_test: $disk_point,)* $($test: $point,)* }
         }
 
-        const KILLED: &[&str] = &[$($log_point,)* $($point,)*];
+        mod bucket {
+            use super::*;
+            kill! { Bucket: $($test: $point,)* }
+        }
+
+        const KILLED: &[&str] = &[$($log_point,)* $($disk_point,)* $($point,)*];
     };
 }
 
@@ -161,10 +167,12 @@ kills! {
         log_before_commit: "log-before-commit",
         log_after_commit_before_ack: "log-after-commit-before-ack",
     }
-    any_log: {
+    local_disk: {
+        store_before_sync: "store-before-sync",
+    }
+    everywhere: {
         shard_after_poll: "shard-after-poll",
         parquet_before_write: "parquet-before-write",
-        store_before_sync: "store-before-sync",
         parquet_after_write: "parquet-after-write",
         snapshot_before_write: "snapshot-before-write",
         manifest_before_create: "manifest-before-create",

@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_input_cmcd;
 mod bad_input_rows;
 mod bench_rows;
+mod bucket;
 mod child;
 mod cluster;
 mod definitions;

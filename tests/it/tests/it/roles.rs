@@ -1,4 +1,4 @@
-//! One role a process on a log in Apache Kafka: processes with jobs that share a home, a collector before them, and what
+//! One role a process on a log in Apache Kafka: processes with jobs that share what they write, a collector before them, and what
 //! must be in the lake in the end.
 
 use std::fs::File;
@@ -8,14 +8,12 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use marquee_jobs::PLAYBACK_TOPIC;
-use marquee_log_kafka::{KafkaLog, KafkaOptions};
-use marquee_stream::PartitionLog as _;
 use marquee_test_servers::KafkaCluster;
-use tempfile::TempDir;
 
-use crate::child::{self, DEADLINE};
+use crate::child::DEADLINE;
 use crate::oracle;
 use crate::players::Sent;
+use crate::site::Site;
 
 /// Of each topic that is shared.
 pub const PARTITIONS: u32 = 4;
@@ -26,17 +24,19 @@ const POLL: Duration = Duration::from_millis(50);
 /// How often a condition is looked at that takes a query.
 const POLL_LAKE: Duration = Duration::from_millis(500);
 
-/// Roles on one cluster and one home.
-pub struct Deployment<'a> {
-    pub cluster: &'a KafkaCluster,
-    pub home: PathBuf,
-    folder: TempDir,
+/// Roles on one log, and what they share beside it.
+pub struct Deployment {
+    site: Site,
 }
 
-impl<'a> Deployment<'a> {
-    pub fn new(cluster: &'a KafkaCluster) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        Self { cluster, home: folder.path().join("home"), folder }
+impl Deployment {
+    /// With a cluster for itself, and one home.
+    pub fn new(cluster: &KafkaCluster) -> Self {
+        Self::at(Site::on(cluster))
+    }
+
+    pub fn at(site: Site) -> Self {
+        Self { site }
     }
 
     /// Starts a process with one role; `name` tells it from others.
@@ -46,37 +46,20 @@ impl<'a> Deployment<'a> {
 
     /// The same with more settings.
     pub fn start_with(&self, name: &str, role: &'static str, environment: &[(&str, &str)]) -> Role {
-        let stderr = self.folder.path().join(name);
-        let nodes = *self.cluster.ids().end();
-        let mut command = child::marquee(&self.home);
+        self.start_in("home", name, role, environment)
+    }
+
+    /// The same on another machine.
+    pub fn start_in(&self, home: &str, name: &str, role: &'static str, environment: &[(&str, &str)]) -> Role {
+        let stderr = self.site.other_home(name).with_extension("stderr");
+        let mut command = self.site.marquee_in(home, [role]);
         command
-            .arg(role)
-            .env("MARQUEE_LOG__ADAPTER", "kafka")
-            .env("MARQUEE_LOG__KAFKA__BOOTSTRAP_SERVERS", self.cluster.bootstrap_servers())
-            .env("MARQUEE_LOG__KAFKA__REPLICATION_FACTOR", nodes.min(3).to_string())
-            .env("MARQUEE_LOG__KAFKA__MIN_INSYNC_REPLICAS", nodes.min(2).to_string())
             .env("MARQUEE_LOG__PARTITIONS", PARTITIONS.to_string())
             .env("MARQUEE_JOBS__EPOCH_INTERVAL_MS", "300")
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&stderr).expect("a file"));
         Role { child: command.spawn().expect("the binary starts"), stderr }
-    }
-
-    /// Events in the log, as the records' headers say.
-    pub fn log_events(&self) -> u64 {
-        let log = KafkaLog::open(KafkaOptions::new(self.cluster.bootstrap_servers())).expect("the log opens");
-        let mut events = 0;
-        for partition in 0..PARTITIONS {
-            let bounds = log.bounds(PLAYBACK_TOPIC, partition).expect("the log answers");
-            let mut at = bounds.start;
-            while at < bounds.end {
-                let records = log.read(PLAYBACK_TOPIC, partition, at, 1 << 20).expect("the log reads");
-                at = records.last().map_or(at, |record| record.offset + 1);
-                events += records.iter().map(|record| u64::from(record.header.event_count)).sum::<u64>();
-            }
-        }
-        events
     }
 
     /// Waits until so many events are in sessions that have ended.
@@ -92,7 +75,7 @@ impl<'a> Deployment<'a> {
     fn wait_for_number(&self, query: &str, expected: u64) {
         let started = Instant::now();
         loop {
-            let found = child::number(&self.home, query);
+            let found = self.site.number(query);
             if found >= expected {
                 return;
             }
@@ -106,7 +89,7 @@ impl<'a> Deployment<'a> {
     pub fn check(self, collector: Role, jobs: Vec<Role>, sent: &Sent) {
         // Nothing comes after this: what it refused and still had is sent or given up.
         collector.stop();
-        let log_events = self.log_events();
+        let log_events = self.site.log_events(PLAYBACK_TOPIC);
         let allowed = sent.events..=sent.events + sent.refused_events;
         assert!(allowed.contains(&log_events), "the log has {log_events} events of {sent:?}");
         self.wait_for_events(log_events);
@@ -114,18 +97,18 @@ impl<'a> Deployment<'a> {
         for role in jobs {
             role.stop();
         }
-        let found = oracle::recompute(&self.home.join("lake"), PLAYBACK_TOPIC, log_events);
+        let found = oracle::recompute(&self.site.lake(), PLAYBACK_TOPIC, log_events);
         assert_eq!(found["sessions"].as_u64(), Some(sent.sessions));
         let distinct = "SELECT count(*) FROM (SELECT DISTINCT session_id, player_instance, sequence FROM events)";
-        assert_eq!(child::number(&self.home, distinct), sent.events, "nothing is lost");
-        assert_eq!(child::number(&self.home, "SELECT count(*) FROM events"), log_events, "nothing twice");
-        assert_eq!(child::number(&self.home, "SELECT sum(event_count) FROM sessions WHERE is_final"), sent.events);
+        assert_eq!(self.site.number(distinct), sent.events, "nothing is lost");
+        assert_eq!(self.site.number("SELECT count(*) FROM events"), log_events, "nothing twice");
+        assert_eq!(self.site.number("SELECT sum(event_count) FROM sessions WHERE is_final"), sent.events);
     }
 
     /// Every file of the state and of the lake, with its size.
     pub fn stored(&self) -> Vec<(PathBuf, u64)> {
         let mut files = Vec::new();
-        let mut folders = vec![self.home.join("state"), self.home.join("lake")];
+        let mut folders = vec![self.site.home().join("state"), self.site.home().join("lake")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).expect("a folder") {
                 let entry = entry.expect("an entry");

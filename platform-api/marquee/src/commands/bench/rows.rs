@@ -130,6 +130,7 @@ pub(crate) fn run(
 fn settings_of_run(settings: &Settings, folder: &Path) -> Settings {
     let mut settings = settings.clone();
     settings.home = folder.join("home");
+    settings.lake.url = None;
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     for listen in [&mut settings.collector.listen, &mut settings.rows.listen, &mut settings.dashboards.listen] {
         *listen = any_port;
