@@ -1,7 +1,11 @@
 //! An object store on the local disk whose writes survive a power cut: temporary file, fsync, link or rename, fsync of
 //! the folder. `object_store`'s own local store never syncs. Everything that Marquee writes locally (Parquet,
 //! snapshots, manifests, `_delta_log`) goes through here.
+//!
+//! A file can be seen before its folder is synced, by others or after a kill. Whoever acts on what others wrote finds it
+//! in a listing, so a listing syncs the folders of what it shows: what was listed stays, whatever happens then.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,8 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::FutureExt as _;
 use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -34,6 +38,24 @@ impl DurableLocalStore {
     /// A store over the whole file system.
     pub fn new() -> Self {
         Self { inner: Arc::new(LocalFileSystem::new()) }
+    }
+
+    /// Syncs the folders of what is listed before anybody hears of it.
+    fn make_durable(&self, listed: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let store = self.clone();
+        let durable = async move {
+            let objects: Vec<ObjectMeta> = listed.try_collect().await?;
+            let mut folders = BTreeSet::new();
+            for object in &objects {
+                let file = store.inner.path_to_filesystem(&object.location)?;
+                folders.extend(file.parent().map(FsPath::to_path_buf));
+            }
+            let task = tokio::task::spawn_blocking(move || folders.iter().try_for_each(|folder| sync_seen(folder)));
+            let synced = task.await.map_err(|source| Error::JoinError { source })?;
+            synced.map_err(|source| Error::Generic { store: "durable local store", source: source.into() })?;
+            Ok::<_, Error>(futures::stream::iter(objects.into_iter().map(Ok)))
+        };
+        futures::stream::once(durable).try_flatten().boxed()
     }
 
     async fn write(&self, location: &Path, payload: PutPayload, create: bool) -> Result<PutResult> {
@@ -106,7 +128,17 @@ fn create_folder_durably(folder: &FsPath) -> io::Result<()> {
 }
 
 fn sync_folder(folder: &FsPath) -> io::Result<()> {
+    #[cfg(test)]
+    tests::SYNCED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(folder.to_owned());
     File::open(folder)?.sync_all()
+}
+
+/// A folder that is gone since holds nothing that could be lost.
+fn sync_seen(folder: &FsPath) -> io::Result<()> {
+    match sync_folder(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        synced => synced,
+    }
 }
 
 impl fmt::Display for DurableLocalStore {
@@ -146,12 +178,12 @@ impl ObjectStore for DurableLocalStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        self.make_durable(self.inner.list(prefix))
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
         // Skips files by name; the default looks at each one, and a `_delta_log` holds thousands.
-        self.inner.list_with_offset(prefix, offset)
+        self.make_durable(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -204,10 +236,36 @@ impl MultipartUpload for BufferedUpload {
 
 #[cfg(test)]
 mod tests {
-    use futures::TryStreamExt as _;
+    use std::sync::Mutex;
+
     use object_store::ObjectStoreExt as _;
 
     use super::*;
+
+    /// Folders that were synced, by all tests.
+    pub(super) static SYNCED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+    /// Somebody else linked it and was killed before the folder was synced.
+    #[tokio::test]
+    async fn what_a_listing_shows_is_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let (manifests, log) = (folder.path().join("shard/manifest"), folder.path().join("table/_delta_log"));
+        for file in [manifests.join("1.json"), log.join("1.json"), log.join("2.json")] {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "killed").unwrap();
+        }
+        let times = |folder: &FsPath| SYNCED.lock().unwrap().iter().filter(|synced| *synced == folder).count();
+        let store = DurableLocalStore::new();
+        let root = Path::from_absolute_path(folder.path()).unwrap();
+        assert_eq!(store.list(Some(&root)).try_collect::<Vec<_>>().await.unwrap().len(), 3);
+        assert_eq!((times(&manifests), times(&log)), (1, 1));
+        let (log_path, first) =
+            (root.clone().join("table").join("_delta_log"), Path::from_absolute_path(log.join("1.json")));
+        let after: Vec<_> = store.list_with_offset(Some(&log_path), &first.unwrap()).try_collect().await.unwrap();
+        assert_eq!((after.len(), times(&manifests), times(&log)), (1, 1, 2));
+        let nowhere = root.join("nowhere");
+        assert_eq!(store.list(Some(&nowhere)).try_collect::<Vec<_>>().await.unwrap(), []);
+    }
 
     #[tokio::test]
     async fn create_is_exclusive_and_leaves_nothing_behind() {

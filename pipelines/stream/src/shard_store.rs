@@ -1,4 +1,5 @@
-//! Where a shard keeps its manifests, snapshots and index segments: any object store with an atomic create.
+//! Where a shard keeps its manifests, snapshots and index segments: any object store with an atomic create, whose listings
+//! show what no power cut takes.
 
 use std::sync::Arc;
 
@@ -71,7 +72,10 @@ impl ShardStore {
             }
             // Whatever the error says, what is stored decides: a reply can be lost after the create has landed.
             match self.read_manifest(manifest.epoch).await? {
-                Some(stored) if stored.writer_id == manifest.writer_id => return Ok(Decision::Won),
+                Some(stored) if stored.writer_id == manifest.writer_id => {
+                    self.epochs().await?; // that it can be read does not make it durable, that it is listed does
+                    return Ok(Decision::Won);
+                }
                 Some(_) => return Ok(Decision::Lost),
                 None if attempt < CREATE_ATTEMPTS => {
                     self.drive.pause(std::time::Duration::from_millis(50 << attempt)).await;

@@ -1,6 +1,10 @@
 //! An object store that loses requests and replies and lets writes land late, also after their writer is gone. What it
 //! does is atomic all the same: a create lands or it does not, and it never replaces anything.
+//!
+//! As on a local disk, a write can be seen before it is durable: its folder is synced after that, by its writer or by whoever
+//! lists the folder. Until then a power cut may take it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +15,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use crate::faults::{Fate, Faults};
@@ -21,6 +25,8 @@ use crate::faults::{Fate, Faults};
 pub struct FaultyStore {
     inner: Arc<InMemory>,
     late: Arc<Mutex<Vec<Put>>>,
+    /// What is durable of objects whose last writes are not.
+    unsynced: Arc<Mutex<BTreeMap<Path, Option<PutPayload>>>>,
     faults: Faults,
 }
 
@@ -35,7 +41,7 @@ struct Put {
 impl FaultyStore {
     /// An empty store.
     pub fn new(faults: Faults) -> Self {
-        Self { inner: Arc::default(), late: Arc::default(), faults }
+        Self { inner: Arc::default(), late: Arc::default(), unsynced: Arc::default(), faults }
     }
 
     /// What has landed.
@@ -53,13 +59,53 @@ impl FaultyStore {
         let put = late.swap_remove(chosen);
         drop(late);
         // A create finds that something is there, or not: nobody hears of it.
-        let _ = self.inner.put_opts(&put.path, put.payload, put.options).now_or_never();
+        let _ = self.show(put);
         true
     }
 
-    /// A power cut: what is under way is gone.
+    /// What is under way never lands.
     pub fn lose_late(&self) {
         self.late().clear();
+    }
+
+    /// A power cut: what is under way is gone, and some of what was seen and not synced.
+    pub fn cut_power(&self) {
+        self.lose_late();
+        for (path, durable) in std::mem::take(&mut *self.unsynced()) {
+            if self.faults.happens(0.5) {
+                let reverted = match durable {
+                    Some(payload) => self.inner.put(&path, payload).now_or_never().map(|put| put.map(drop)),
+                    None => self.inner.delete(&path).now_or_never(),
+                };
+                reverted.expect("memory does not wait").expect("it was there");
+            }
+        }
+    }
+
+    /// A write can be seen; it is not synced.
+    fn show(&self, put: Put) -> Result<PutResult> {
+        let read = async { self.inner.get(&put.path).await?.bytes().await };
+        let before = read.now_or_never().expect("memory does not wait").ok().map(PutPayload::from_bytes);
+        let shown = self.inner.put_opts(&put.path, put.payload, put.options).now_or_never();
+        let shown = shown.expect("memory does not wait")?;
+        self.unsynced().entry(put.path).or_insert(before);
+        Ok(shown)
+    }
+
+    /// What can be seen in the folder of an object is durable from now on.
+    fn sync_folder_of(&self, path: &Path) {
+        let folder = |path: &Path| path.as_ref().rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let synced = folder(path);
+        self.unsynced().retain(|path, _| folder(path) != synced);
+    }
+
+    /// What can be seen in a folder and below it is durable from now on.
+    fn sync_below(&self, folder: &Path) {
+        self.unsynced().retain(|path, _| !path.prefix_matches(folder));
+    }
+
+    fn unsynced(&self) -> std::sync::MutexGuard<'_, BTreeMap<Path, Option<PutPayload>>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn late(&self) -> std::sync::MutexGuard<'_, Vec<Put>> {
@@ -114,8 +160,11 @@ impl ObjectStore for FaultyStore {
                 return Err(Self::injected("injected: timeout"));
             }
             fate => {
-                let landed = self.inner.put_opts(&put.path, put.payload, put.options).await;
+                let landed = self.show(put);
                 self.faults.travel().await;
+                if landed.is_ok() && (fate == Fate::Lands || self.faults.happens(0.5)) {
+                    self.sync_folder_of(location);
+                }
                 if fate == Fate::LosesItsReply {
                     return Err(Self::injected("injected: the reply is lost"));
                 }
@@ -140,7 +189,13 @@ impl ObjectStore for FaultyStore {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.reading() {
-            Ok(()) => self.inner.list(prefix),
+            Ok(()) => {
+                let listed = self.inner.list(prefix);
+                if let Some(folder) = prefix {
+                    self.sync_below(folder);
+                }
+                listed
+            }
             Err(error) => futures::stream::once(async { Err(error) }).boxed(),
         }
     }

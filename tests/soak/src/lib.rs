@@ -26,6 +26,7 @@
 //! | `prev` is not carried past an epoch without rows | 2 |
 //! | the committer takes an error for success · leaves out a table | 9 · 2 |
 //! | a shard that was taken away goes on | 3 (stuck) |
+//! | a listing shows what a power cut can take · what one's own create left is not listed before it is acted on | 851 · 994 |
 //! | final live deltas are not told · a stop leaves out what was read last | 4 · 3 |
 //!
 //! Not noticed in 550 seeds: progress that goes back and a recovery whose snapshot is removed, which have tests of their

@@ -52,6 +52,7 @@ struct Plan {
     partitions: u32,
     epoch_interval_ms: i64,
     crashes: bool,
+    power_cuts: bool,
     rebalances: bool,
     zombies: bool,
     faults: bool,
@@ -67,6 +68,7 @@ impl Plan {
             partitions: dice.random_range(1..=4),
             epoch_interval_ms: [0, 700, 5_000, 30_000][dice.random_range(0..4)],
             crashes: dice.random_bool(0.7),
+            power_cuts: dice.random_bool(0.3),
             rebalances: dice.random_bool(0.7),
             zombies: dice.random_bool(0.4),
             faults: dice.random_bool(0.5),
@@ -81,7 +83,7 @@ impl Plan {
     fn keeps_live_exact(&self) -> bool {
         // A shard whose hand-over takes too long is abandoned while its last epoch may still be decided.
         let overlaps = self.late_writes || (self.processes > 1 && (self.zombies || self.rebalances));
-        let shards_go = self.crashes || self.faults;
+        let shards_go = self.crashes || self.power_cuts || self.faults;
         !(overlaps || self.log_full && shards_go)
     }
 }
@@ -206,7 +208,7 @@ impl World {
             90..110 => self.group.tell(process, !plan.zombies),
             110..113 if plan.rebalances => self.rebalance(),
             113..115 if plan.crashes => self.crash(process),
-            115..116 if plan.crashes && self.dice.random_bool(0.1) => self.cut_power(),
+            115..116 if plan.power_cuts => self.cut_power(),
             116..136 if self.processes[process].runtime.is_none() => self.start(process),
             136..139 if plan.zombies => {
                 let is_paused = &mut self.processes[process].is_paused;
@@ -309,13 +311,13 @@ impl World {
         }
     }
 
-    /// Every process is gone, and what has not landed is lost.
+    /// Every process is gone, what has not landed is lost, and some of what was not synced.
     fn cut_power(&mut self) {
         self.say(|| "power cut".to_owned());
         for process in 0..self.plan.processes {
             self.crash(process);
         }
-        self.store.lose_late();
+        self.store.cut_power();
         self.lake.lose_late();
     }
 
