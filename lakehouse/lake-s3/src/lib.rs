@@ -20,8 +20,8 @@ use url::Url;
 pub use crate::error::S3Error;
 pub use crate::options::S3Options;
 
-/// How long the client tries a request again that the store did not answer. Above it everything has attempts of its own,
-/// and then the process halts loudly.
+/// How long the client tries a request again that the store did not answer, ten times at most. Above it everything has
+/// attempts of its own, and then the process halts loudly.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 
 /// One attempt: the largest Parquet file of an epoch on a slow line.

@@ -209,6 +209,9 @@ fn check(settings: &Settings) -> Result<(), Failure> {
         () if settings.log.retention_hours == 0 => wrong("log.retention_hours", "must be at least 1"),
         () if settings.jobs.epoch_interval_ms < 100 => wrong("jobs.epoch_interval_ms", "must be at least 100"),
         () if settings.jobs.live_interval_ms < 100 => wrong("jobs.live_interval_ms", "must be at least 100"),
+        () if settings.lake.url.is_none() && settings.lake.s3 != S3Section::default() => {
+            wrong("lake.s3", "says how a bucket is reached: lake.url must name one")
+        }
         () if !(1..=256).contains(&settings.jobs.write_threads) => wrong("jobs.write_threads", "must be from 1 to 256"),
         () => Ok(()),
     }

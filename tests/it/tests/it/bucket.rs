@@ -5,6 +5,7 @@ use std::process::Output;
 use marquee_sources::{BenchPlan, generate_bench};
 
 use crate::bad_input::check;
+use crate::child;
 use crate::site::{Place, Site};
 
 /// A site with lake and state in a bucket, or nothing to do.
@@ -30,6 +31,11 @@ fn nothing_but_log_and_pages_is_in_the_home() {
     let tables = output(&site, &["lake", "tables"], &[]);
     assert!(tables.status.success());
     assert!(String::from_utf8_lossy(&tables.stdout).contains("session_revisions"));
+    // It reads manifests, snapshots and tables; nothing of that day came late.
+    let arguments = ["lake", "recompute", "--from", "2023-11-01", "--to", "2023-11-01", "--json"];
+    let report = output(&site, &arguments, &[]);
+    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
+    assert!(String::from_utf8_lossy(&report.stdout).contains("\"sessions\": 0"), "{report:?}");
     for folder in ["lake", "state"] {
         assert!(!site.home().join(folder).exists(), "{folder} is in the home");
     }
@@ -67,6 +73,14 @@ fn a_wrong_setting_is_one_sentence() {
     refused(("AWS_SECRET_ACCESS_KEY", ""), &["AWS_SECRET_ACCESS_KEY is not set"]);
     let nobody = ("MARQUEE_LAKE__URL", "s3://no-such-bucket/marquee");
     check(&output(&site, &["up"], &[nobody]), 4, &["no-such-bucket"]);
+}
+
+#[test]
+fn an_endpoint_without_a_bucket() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = child::marquee(&folder.path().join("home"));
+    let output = command.arg("config").env("MARQUEE_LAKE__S3__ENDPOINT", "https://store").output();
+    check(&output.expect("the binary starts"), 2, &["lake.s3", "lake.url"]);
 }
 
 /// Also where a person asks for everything.
