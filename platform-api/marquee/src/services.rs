@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use marquee_collector::{Collector, CollectorError, CollectorSettings, Locator, Progress};
 use marquee_dashboards::DashboardsSettings;
-use futures::TryStreamExt as _;
 use marquee_events::Clock;
 use marquee_jobs::{IMPORT_TOPIC, INTERACTIONS_IMPORT_TOPIC, INTERACTIONS_TOPIC, LIVE_TOPIC, PLAYBACK_TOPIC};
 use marquee_lake::DurableLocalStore;
