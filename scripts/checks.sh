@@ -9,7 +9,7 @@ exec 2>&1 # one stream, in order: a log of the run reads like the screen
 # Cheap and decisive first. `players` is run by name (`make players`): it holds figures to what a screen showed, to tens
 # of milliseconds, which takes a machine with nothing else to do. So is `tls` (`make kafka-tls`): it builds OpenSSL and
 # what depends on it, eight minutes on two busy cores.
-all=(data packages python format buf clippy web sdk kafka tests udf fuzz pages journey oracle deny)
+all=(data packages python format buf clippy web sdk kafka tests soak udf fuzz pages journey oracle deny)
 declare -A titles=(
   [data]="real data"
   [packages]="system packages"
@@ -21,6 +21,7 @@ declare -A titles=(
   [sdk]="package for web players: types, units, size, dist/ is what the sources make"
   [kafka]="Apache Kafka for the tests"
   [tests]="cargo test"
+  [soak]="ten minutes of random worlds: processes, faults, power cuts"
   [tls]="Kafka over TLS and SCRAM"
   [udf]="Arroyo: the fold as its function, through the C interface"
   [fuzz]="a minute of fuzzing: decoders, CMCD, a shard of the playback job"
@@ -67,6 +68,15 @@ with_node() {
   fi
 }
 
+# The same seeds each time, as far as the time allows, and it says how many; `make soak` plays others.
+check_soak() {
+  if in_ci; then
+    stage "${titles[soak]}" env MARQUEE_SOAK_SECONDS=600 cargo test --workspace --locked --test soak -- --nocapture
+  else
+    leave_out "${titles[soak]}" "cargo test has played some seconds of it; more: make soak"
+  fi
+}
+
 check_fuzz() {
   if c++ --version >/dev/null 2>&1 || in_ci; then
     stage "${titles[fuzz]}" env FUZZ_SEED=1 scripts/fuzz.sh
@@ -101,6 +111,7 @@ run() {
     players) with_node players scripts/players.sh check ;;
     kafka) stage "$title" scripts/kafka.sh ;;
     tests) stage "$title" cargo test --workspace --locked ;;
+    soak) check_soak ;;
     tls) stage "$title" cargo test -p marquee-log-kafka --features tls --locked ;;
     udf) stage "$title" scripts/udf.sh ;;
     fuzz) check_fuzz ;;
