@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::cli::DemoOptions;
 use crate::commands::train::READS_FILES;
-use crate::commands::up::{print_addresses, until_signal_or};
+use crate::commands::up::{Signals, print_addresses};
 use crate::failure::Failure;
 use crate::services::{Scope, Services};
 use crate::settings::Settings;
@@ -87,6 +87,7 @@ fn forever(
             return Err(failure);
         }
     };
+    let mut signals = Signals::listen(runtime.handle())?;
     eprintln!("Ctrl-C stops.");
     let (stop, stopped) = watch::channel(false);
     let pages = services.recommend.as_ref().map(|recommend| -> Arc<dyn Pages> { Arc::new(recommend.client()) });
@@ -95,7 +96,7 @@ fn forever(
         .spawn(async move { simulate_audience(world, memories, audience, &url, pages, viewers_clock, stopped).await });
     let training = world::train_beside(runtime, &services, settings, clock.clone())?;
     let line = LiveLine::start(&services, clock)?;
-    runtime.block_on(until_signal_or(|| services.has_failed() || viewers.is_finished()))?;
+    runtime.block_on(signals.until_one_or(|| services.has_failed() || viewers.is_finished()));
     let _ = stop.send(true);
     line.stop();
     let simulated = runtime.block_on(viewers);

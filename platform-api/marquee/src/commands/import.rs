@@ -19,7 +19,7 @@ use marquee_sources::{
 };
 use marquee_store::SqliteCatalogue;
 
-use crate::commands::up::until_signal_or;
+use crate::commands::up::Signals;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::services::{Scope, Services, open_lake};
@@ -151,10 +151,11 @@ where
     let clock = Arc::new(SystemClock::default());
     let services = Services::start(runtime.handle(), &settings, clock, 1.0, Scope::Ingest)?;
     let sending = send(services.url());
+    let mut signals = Signals::listen(runtime.handle())?;
     let outcome = runtime.block_on(async {
         tokio::select! {
             report = sending => Some(report),
-            _ = until_signal_or(|| services.has_failed()) => None,
+            () = signals.until_one_or(|| services.has_failed()) => None,
         }
     });
     // The cause of a failed job is what matters, not that the importer waited for it.

@@ -9,7 +9,7 @@ use marquee_events::{Clock, SystemClock};
 use marquee_log_kafka::{KafkaMembership, MembershipOptions};
 use marquee_stream::Runtime;
 
-use super::up::until_signal_or;
+use super::up::Signals;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::services::{bind, collector_settings, open_lake, open_log, open_made_log, runtime_env, runtime_settings};
@@ -38,6 +38,7 @@ pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names
     let group = MembershipOptions::new(format!("{}{}-jobs", kafka.topic_prefix, kafka.client_id), topics);
     let membership = Arc::new(KafkaMembership::join(&settings.log.kafka.options()?, &group)?);
     let jobs = Runtime::start_shared(&env, &runtime_settings(settings), &instances, membership.clone())?;
+    let mut signals = Signals::listen(runtime.handle())?;
     eprintln!("jobs       playback, in group {}", group.group);
     eprintln!("home       {}", home.root().display());
     if let Some(bucket) = &bucket {
@@ -67,7 +68,7 @@ pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names
             }
         }
     });
-    runtime.block_on(until_signal_or(|| progress.has_failed()))?;
+    runtime.block_on(signals.until_one_or(|| progress.has_failed()));
     watch.abort();
     eprintln!("stopping …");
     jobs.stop()?;
@@ -92,12 +93,9 @@ pub(crate) fn collector(runtime: &tokio::runtime::Runtime, settings: &Settings) 
     let collector_settings = collector_settings(settings);
     let locator = Locator::open(&collector_settings.location)?;
     let collector = Collector::new(log, clock, Arc::new(Elsewhere), collector_settings).with_locator(locator);
+    let mut signals = Signals::listen(runtime.handle())?;
     eprintln!("collector  http://{address}   (POST /v1/events, /v1/interactions, /v1/cmcd)");
-    let shutdown = async {
-        if let Err(error) = until_signal_or(|| false).await {
-            tracing::warn!(%error, "signals cannot be heard: stopping");
-        }
-    };
+    let shutdown = async move { signals.until_one_or(|| false).await };
     Ok(runtime.block_on(Arc::new(collector).serve(listener, shutdown))?)
 }
 

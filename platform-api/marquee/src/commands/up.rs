@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marquee_events::SystemClock;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 use crate::services::{Scope, Services};
@@ -16,13 +17,15 @@ const CHECK: Duration = Duration::from_millis(100);
 pub(crate) fn run(runtime: &tokio::runtime::Runtime, settings: &Settings) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::default());
     let services = Services::start(runtime.handle(), settings, clock, 1.0, Scope::Everything)?;
+    // Whoever has read the addresses may send a signal.
+    let mut signals = Signals::listen(runtime.handle())?;
     print_addresses(&services);
     eprintln!("home       {}", settings.home.display());
     if let Some(bucket) = settings.lake.bucket()? {
         eprintln!("lake       {}", bucket.url());
     }
     eprintln!("Ctrl-C stops: everything taken in is written to the lake first.");
-    runtime.block_on(until_signal_or(|| services.has_failed()))?;
+    runtime.block_on(signals.until_one_or(|| services.has_failed()));
     eprintln!("stopping …");
     services.stop(runtime.handle())
 }
@@ -38,15 +41,28 @@ pub(crate) fn print_addresses(services: &Services) {
     eprintln!("collector  {}   (POST /v1/events, /v1/interactions)", services.url());
 }
 
-/// Returns at SIGINT, at SIGTERM, or when `done` says so.
-pub(crate) async fn until_signal_or(done: impl Fn() -> bool) -> Result<(), Failure> {
-    let listen = |kind| signal(kind).map_err(|e| Failure::unavailable(format!("cannot listen for signals: {e}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            () = tokio::time::sleep(CHECK) => if done() { return Ok(()) },
+/// SIGINT and SIGTERM, which end the process by themselves no more.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on none is missed.
+    pub(crate) fn listen(handle: &Handle) -> Result<Self, Failure> {
+        let _runtime = handle.enter();
+        let listen = |kind| signal(kind).map_err(|e| Failure::unavailable(format!("cannot listen for signals: {e}")));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// Returns when one has come, or when `done` says so.
+    pub(crate) async fn until_one_or(&mut self, done: impl Fn() -> bool) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                () = tokio::time::sleep(CHECK) => if done() { return },
+            }
         }
     }
 }
