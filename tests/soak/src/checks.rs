@@ -125,8 +125,9 @@ fn check_same<T: PartialEq + std::fmt::Debug>(what: &str, found: &BTreeMap<Row, 
     }
 }
 
-/// Every event of the log is in the lake once, and in a session once.
-pub fn check_counts(log: &MemoryLog, lake: &MemoryLake, partitions: u32) {
+/// Every event of the log is in the lake once, and in a session once: those past the horizon only if all of them were
+/// recomputed.
+pub fn check_counts(log: &MemoryLog, lake: &MemoryLake, partitions: u32, are_recomputed: bool) {
     let keys = rows(lake, &tables::EVENTS, &["partition", "offset", "index"]);
     let distinct: BTreeSet<_> = keys.iter().collect();
     assert_eq!(keys.len(), distinct.len(), "keys of bronze are distinct");
@@ -142,7 +143,9 @@ pub fn check_counts(log: &MemoryLog, lake: &MemoryLake, partitions: u32) {
         assert_eq!(in_bronze + in_dead, in_log, "bronze {in_bronze} + dead {in_dead} = log, partition {partition}");
     }
     let events = rows(lake, &tables::EVENTS, &["session_id", "player_instance", "sequence", "is_late"]);
-    let in_time: BTreeSet<_> = events.iter().filter(|row| row[3] == "false").map(|row| &row[..3]).collect();
+    let is_in_session = |row: &&Row| are_recomputed || row[3] == "false";
+    let in_sessions: BTreeSet<_> = events.iter().filter(is_in_session).map(|row| &row[..3]).collect();
+    check_recomputed(lake, are_recomputed);
     let columns = ["session_id", "player_instance", "revision", "event_count"];
     let mut counts: BTreeMap<Row, (u64, u64)> = BTreeMap::new();
     for row in rows(lake, &tables::SESSION_REVISIONS, &columns) {
@@ -151,7 +154,26 @@ pub fn check_counts(log: &MemoryLog, lake: &MemoryLake, partitions: u32) {
         *newest = (*newest).max((revision, count));
     }
     let folded: u64 = counts.values().map(|(_, count)| count).sum();
-    assert_eq!(folded, in_time.len() as u64, "events in sessions = distinct events in bronze that came in time");
+    assert_eq!(folded, in_sessions.len() as u64, "events in sessions = distinct events in bronze that belong there");
+}
+
+/// Each row of bronze past the horizon is a late event once, and recomputed once or never.
+fn check_recomputed(lake: &MemoryLake, are_recomputed: bool) {
+    let key = ["partition", "offset", "index", "session_id", "player_instance", "sequence"];
+    let sorted = |table: &TableSpec| {
+        let mut rows = rows(lake, table, &key);
+        rows.sort_unstable();
+        rows
+    };
+    let mut past_horizon: Vec<Row> = rows(lake, &tables::EVENTS, &[&["is_late"], &key[..]].concat())
+        .into_iter()
+        .filter(|row| row[0] == "true")
+        .map(|row| row[1..].to_vec())
+        .collect();
+    past_horizon.sort_unstable();
+    assert_eq!(sorted(&tables::LATE_EVENTS), past_horizon, "late events = rows of bronze past the horizon");
+    let recomputed = if are_recomputed { past_horizon } else { Vec::new() };
+    assert_eq!(sorted(&tables::RECOMPUTED_EVENTS), recomputed, "recomputed events = late events, or none");
 }
 
 /// The manifests of each shard follow each other, and the lake and the log are where the newest one says.

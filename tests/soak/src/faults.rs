@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use rand::rngs::SmallRng;
@@ -36,7 +37,12 @@ pub struct Faults(Arc<Inner>);
 struct Inner {
     dice: Mutex<SmallRng>,
     rates: Mutex<Rates>,
+    /// Messages until whoever sends the next one is killed.
+    messages_left: Mutex<Option<usize>>,
 }
+
+/// What unwinds when somebody is killed.
+struct Killed;
 
 /// What becomes of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +57,7 @@ impl Faults {
     /// Dice of this seed and no faults.
     pub fn new(seed: u64) -> Self {
         let dice = Mutex::new(SmallRng::seed_from_u64(seed));
-        Self(Arc::new(Inner { dice, rates: Mutex::default() }))
+        Self(Arc::new(Inner { dice, rates: Mutex::default(), messages_left: Mutex::default() }))
     }
 
     /// Changes what goes wrong from now on.
@@ -86,8 +92,36 @@ impl Faults {
         }
     }
 
+    /// Does this while no request fails: for those who would let real time pass before they try again.
+    pub fn spare<T>(&self, what: impl FnOnce() -> T) -> T {
+        let rates = self.rates();
+        // What a killed process had under way may land all the same.
+        self.set(Rates { late_after_crash: rates.late_after_crash, ..Rates::default() });
+        let done = what();
+        self.set(rates);
+        done
+    }
+
+    /// Does this, and kills whoever does it after so many messages, requests and replies: `None` then.
+    pub fn kill_after<T>(&self, messages: usize, what: impl FnOnce() -> T) -> Option<T> {
+        *self.messages_left() = Some(messages);
+        let done = catch_unwind(AssertUnwindSafe(what));
+        *self.messages_left() = None;
+        done.map_err(|panic| if panic.is::<Killed>() { Killed } else { resume_unwind(panic) }).ok()
+    }
+
+    fn messages_left(&self) -> MutexGuard<'_, Option<usize>> {
+        self.0.messages_left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lets other things happen in between: up to two steps.
     pub fn travel(&self) -> Travel {
+        let left = self.messages_left().map(|left| left.checked_sub(1));
+        match left {
+            Some(None) => resume_unwind(Box::new(Killed)),
+            Some(left) => *self.messages_left() = left,
+            None => {}
+        }
         Travel(Cell::new(self.below(3)))
     }
 }

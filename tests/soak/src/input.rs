@@ -2,7 +2,7 @@
 //! and some that nobody can read.
 
 use marquee_events::ContentType;
-use marquee_events::proto::{ViewEvent, ViewEventBatch};
+use marquee_events::proto::{Context, ViewEvent, ViewEventBatch};
 use marquee_stream::{NewRecord, RecordHeader, RecordType, Route};
 use prost::Message as _;
 use rand::Rng as _;
@@ -13,6 +13,9 @@ use crate::every_payload::{context, payload};
 
 /// When the simulated time begins (ms since the epoch).
 pub const START_MS: i64 = 1_700_000_000_000;
+
+/// A day (ms).
+pub const DAY_MS: i64 = 24 * 3_600_000;
 
 /// A record that reaches the collector.
 #[derive(Debug, Clone)]
@@ -41,9 +44,11 @@ impl Arrival {
     }
 }
 
-/// Sessions of some viewers, in the order in which their pieces arrive.
-pub fn arrivals(dice: &mut SmallRng) -> Vec<Arrival> {
-    let viewers = dice.random_range(2..12);
+/// Sessions of some viewers, in the order in which their pieces arrive; many pieces past the horizon, or few.
+pub fn arrivals(dice: &mut SmallRng, many_past_horizon: bool) -> Vec<Arrival> {
+    // The state of a shard with few sessions is written whole in every epoch.
+    let is_crowded = many_past_horizon && dice.random_bool(0.3);
+    let viewers = if is_crowded { dice.random_range(30..80) } else { dice.random_range(2..12) };
     let is_orderly = dice.random_bool(0.3);
     let mut arrivals = Vec::new();
     for viewer in 0..viewers {
@@ -56,7 +61,7 @@ pub fn arrivals(dice: &mut SmallRng) -> Vec<Arrival> {
             _ => dice.random_range(-500..500),
         };
         // A wrong clock that nobody knows of is a day late for the watermark, or in the future.
-        let tells_its_clock = dice.random_bool(0.7);
+        let tells_its_clock = dice.random_bool(if many_past_horizon { 0.3 } else { 0.7 });
         let mut events = session.events.clone();
         if !is_orderly && dice.random_bool(0.6) {
             events.shuffle(dice);
@@ -81,6 +86,10 @@ pub fn arrivals(dice: &mut SmallRng) -> Vec<Arrival> {
                 let waited_ms = dice.random_range(0..30 * 3_600_000);
                 piece.events.iter_mut().for_each(|event| event.event_time_ms -= waited_ms);
             }
+            if many_past_horizon && !tells_its_clock && dice.random_bool(0.3) {
+                let waited_ms = dice.random_range(20 * 3_600_000..40 * 3_600_000);
+                piece.events.iter_mut().for_each(|event| event.event_time_ms -= waited_ms);
+            }
             if tells_its_clock {
                 piece.sent_at_ms = at_ms + clock_error_ms;
             }
@@ -95,6 +104,22 @@ pub fn arrivals(dice: &mut SmallRng) -> Vec<Arrival> {
     }
     arrivals.sort_by_key(|arrival| arrival.at_ms);
     arrivals
+}
+
+/// Two events that come as they happen, in a partition of one's choice.
+pub fn far_session(partition: u32, received_at_ms: i64) -> NewRecord {
+    let event = |sequence: u64| ViewEvent {
+        event_id: format!("far{received_at_ms}-{sequence}"),
+        sequence,
+        event_time_ms: received_at_ms,
+        media_time_ms: None,
+        payload: Some(payload(sequence as u8, sequence as usize)),
+    };
+    let context = Context { session_id: format!("far{partition}-{received_at_ms}"), ..context(0) };
+    let events = vec![event(0), event(1)];
+    let batch = ViewEventBatch { context: Some(context), sent_at_ms: 0, events, ..Default::default() };
+    let record = Arrival { at_ms: received_at_ms, batch: Some(batch) }.record(received_at_ms);
+    NewRecord { route: Route::Partition(partition), ..record }
 }
 
 /// No more input for a partition.

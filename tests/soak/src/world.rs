@@ -8,8 +8,8 @@ use marquee_events::{Clock as _, ErrorKind, ManualClock};
 use marquee_jobs::{LIVE_TOPIC, PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::EpochCommit;
 use marquee_stream::{
-    Job, Membership, NewRecord, PartitionLog, RuntimeEnv, RuntimeSettings, ShardId, ShardStore, SteppedRuntime,
-    StreamError, TopicSpec, Unit,
+    Job, LogError, Membership, NewRecord, PartitionLog, RepairEnv, RuntimeEnv, RuntimeSettings, ShardId, ShardStore,
+    SteppedRuntime, StreamError, TopicSpec, Unit,
 };
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -21,72 +21,20 @@ use crate::faults::{Faults, Rates};
 use crate::faulty_lake::FaultyLake;
 use crate::faulty_store::FaultyStore;
 use crate::group::Group;
-use crate::input::{Arrival, START_MS, arrivals, end_of_input};
+use crate::input::{Arrival, DAY_MS, START_MS, arrivals, end_of_input, far_session};
 use crate::memory_lake::MemoryLake;
 use crate::memory_log::MemoryLog;
+use crate::memory_recompute::repair_env;
+use crate::plan::Plan;
 use crate::process_log::ProcessLog;
+use crate::recompute::{Progress, Recompute, recompute_all};
+use crate::report::Report;
 
 /// Steps after which a world that has been healed must have come to its end.
 const HEALED_STEPS: usize = 200_000;
 
-/// What a seed was like.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Report {
-    /// Steps of processes.
-    pub steps: u64,
-    /// Records in the log.
-    pub records: u64,
-    /// Epochs of all shards.
-    pub epochs: u64,
-    /// Processes that crashed or failed.
-    pub crashes: u64,
-    /// Times that partitions were assigned anew.
-    pub rebalances: u64,
-}
-
-/// What may happen in a world; each seed has a share of it, so that no kind of fault hides another.
-#[expect(clippy::struct_excessive_bools, reason = "each is a kind of trouble that a world has or has not")]
-#[derive(Debug, Clone, Copy)]
-struct Plan {
-    processes: usize,
-    partitions: u32,
-    epoch_interval_ms: i64,
-    crashes: bool,
-    power_cuts: bool,
-    rebalances: bool,
-    zombies: bool,
-    faults: bool,
-    late_writes: bool,
-    log_full: bool,
-    slow_parts: bool,
-}
-
-impl Plan {
-    fn of(dice: &mut SmallRng) -> Self {
-        Self {
-            processes: dice.random_range(1..=4),
-            partitions: dice.random_range(1..=4),
-            epoch_interval_ms: [0, 700, 5_000, 30_000][dice.random_range(0..4)],
-            crashes: dice.random_bool(0.7),
-            power_cuts: dice.random_bool(0.3),
-            rebalances: dice.random_bool(0.7),
-            zombies: dice.random_bool(0.4),
-            faults: dice.random_bool(0.5),
-            late_writes: dice.random_bool(0.4),
-            log_full: dice.random_bool(0.2),
-            slow_parts: dice.random_bool(0.5),
-        }
-    }
-
-    /// Whether the live topic must hold the last word on every epoch. It does not when two shards are at work on one
-    /// partition at the same time, nor when a shard goes while the topic is full (ARCHITECTURE.md, Limits).
-    fn keeps_live_exact(&self) -> bool {
-        // A shard whose hand-over takes too long is abandoned while its last epoch may still be decided.
-        let overlaps = self.late_writes || (self.processes > 1 && (self.zombies || self.rebalances));
-        let shards_go = self.crashes || self.power_cuts || self.faults;
-        !(overlaps || self.log_full && shards_go)
-    }
-}
+/// Recomputes at the same time: two meet each other.
+const MAX_RECOMPUTES: usize = 2;
 
 /// Parts of processes that are slow for a while, so that the others get far ahead of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +73,7 @@ struct World {
     lake: FaultyLake,
     group: Group,
     processes: Vec<Process>,
+    recomputes: Vec<Recompute>,
     slow: Slow,
     handle: tokio::runtime::Handle,
     lives: u64,
@@ -155,6 +104,7 @@ pub fn run(seed: u64, trace: bool) -> Report {
         faults,
         group: Group::default(),
         processes: (0..plan.processes).map(|_| Process { runtime: None, is_paused: false }).collect(),
+        recomputes: Vec::new(),
         slow: Slow::Nothing,
         handle: tokio.handle().clone(),
         lives: 0,
@@ -182,21 +132,37 @@ impl World {
 
     /// Things happen until all input has arrived, and for a while longer.
     fn live(&mut self) {
-        let mut input: VecDeque<Arrival> = arrivals(&mut self.dice).into();
+        let mut input: VecDeque<Arrival> = arrivals(&mut self.dice, self.plan.recomputes).into();
         self.rebalance();
         for process in 0..self.plan.processes {
             self.start(process);
             self.group.tell(process, true);
         }
-        let mut rest = self.dice.random_range(0..500);
-        while rest > 0 {
-            rest -= usize::from(input.is_empty());
+        while !input.is_empty() {
             self.happen(&mut input);
+        }
+        if self.plan.recomputes && self.dice.random_bool(0.5) {
+            self.pass_a_day();
+        }
+        for _ in 0..self.dice.random_range(0..500) {
+            self.happen(&mut input);
+        }
+    }
+
+    /// Somebody plays a day later: all sessions are over for the watermark, and most leave memory.
+    fn pass_a_day(&mut self) {
+        self.clock.set(self.clock.now_ms() + DAY_MS);
+        for partition in 0..self.plan.partitions {
+            let record = far_session(partition, self.clock.now_ms());
+            self.append(record);
         }
     }
 
     fn happen(&mut self, input: &mut VecDeque<Arrival>) {
         let plan = self.plan;
+        if plan.recomputes && self.dice.random_bool(0.06) {
+            return self.recompute();
+        }
         let process = self.dice.random_range(0..plan.processes);
         match self.dice.random_range(0..1_000) {
             0..40 => self.arrive(input),
@@ -317,8 +283,61 @@ impl World {
         for process in 0..self.plan.processes {
             self.crash(process);
         }
+        self.recomputes.clear();
         self.store.cut_power();
         self.lake.lose_late();
+    }
+
+    /// Somebody begins a recompute, of some sessions or of all; or one that is under way does a step, or is killed.
+    fn recompute(&mut self) {
+        if self.recomputes.len() < MAX_RECOMPUTES && self.dice.random_bool(0.3) {
+            self.begin_recompute();
+        } else if !self.recomputes.is_empty() {
+            let chosen = self.dice.random_range(0..self.recomputes.len());
+            let messages = if self.dice.random_bool(0.1) { self.dice.random_range(0..30) } else { usize::MAX };
+            let mut recompute = self.recomputes.swap_remove(chosen);
+            let progress = self.faults.spare(|| self.faults.kill_after(messages, || recompute.step()));
+            self.say(|| format!("recompute: {progress:?}"));
+            let report = &mut self.report;
+            match progress {
+                None => report.recomputes_killed += 1,
+                Some(Progress::Done(0) | Progress::GoesOn) => {}
+                Some(Progress::Lost) => report.recomputes_lost += 1,
+                Some(Progress::Overtaken | Progress::Outdated) => report.recomputes_overtaken += 1,
+                Some(Progress::Done(events)) => {
+                    report.recomputes_won += 1;
+                    report.recomputed_events += events;
+                }
+            }
+            if matches!(progress, Some(Progress::GoesOn | Progress::Lost | Progress::Overtaken)) {
+                self.recomputes.push(recompute);
+            }
+        }
+    }
+
+    fn begin_recompute(&mut self) {
+        self.lives += 1;
+        let env = self.repair_env();
+        let partition = self.dice.random_range(0..self.plan.partitions);
+        let share = if self.dice.random_bool(0.5) { 1.0 } else { 0.5 };
+        let (faults, dice, lake) = (&self.faults, &mut self.dice, self.lake.inner());
+        let begun = faults.spare(|| Recompute::ask(&env, &lake, partition, |_| dice.random_bool(share)));
+        self.recomputes.extend(begun);
+    }
+
+    fn repair_env(&self) -> RepairEnv {
+        let env = self.env(self.log.clone(), Arc::new(self.store.clone()), Arc::new(self.lake.clone()));
+        repair_env(&env, format!("r{}", self.lives))
+    }
+
+    /// All that is late gets into its session.
+    fn recompute_all(&mut self) {
+        self.lives += 1;
+        let env = self.repair_env();
+        for partition in 0..self.plan.partitions {
+            let events = recompute_all(&env, &self.lake.inner(), partition);
+            self.say(|| format!("recomputed {events} events of partition {partition}"));
+        }
     }
 
     /// One step of one part of a process.
@@ -347,7 +366,10 @@ impl World {
     fn is_excusable(&self, error: &StreamError) -> bool {
         let had_faults = self.plan.faults || self.plan.late_writes;
         let is_slow = matches!(error, StreamError::TooSlow { .. });
-        error.kind() == ErrorKind::Unavailable && (is_slow || had_faults)
+        // Who carries an epoch of a recompute on publishes what it says to the live view, and waits for no room.
+        let is_full = matches!(error, StreamError::Log { source: LogError::Full { .. }, .. });
+        let had_full = self.plan.log_full && self.plan.recomputes && is_full;
+        error.kind() == ErrorKind::Unavailable && (is_slow || had_faults || had_full)
     }
 
     /// No more faults; every process runs and hears what is its own; what was late has landed or is lost.
@@ -358,6 +380,7 @@ impl World {
         while self.dice.random_bool(0.9) && (self.store.land_one() | self.lake.land_one()) {}
         self.store.lose_late();
         self.lake.lose_late();
+        self.recomputes.clear();
         for process in 0..self.plan.processes {
             self.start(process);
             self.processes[process].is_paused = false;
@@ -400,15 +423,27 @@ impl World {
 
     /// The input ends, and every process stops as it should.
     fn end(&mut self) {
+        if self.plan.recomputes {
+            // A recompute opens a session again that only the end of the input had closed (ARCHITECTURE.md, Limits).
+            self.pass_a_day();
+        }
         for partition in 0..self.plan.partitions {
             let record = end_of_input(partition, self.clock.now_ms());
             self.append(record);
         }
         self.drain();
+        // The owners hear of its epochs when they stop, or there is nobody any more.
+        let is_beside = self.dice.random_bool(0.5);
+        if self.plan.recomputes && is_beside {
+            self.recompute_all();
+        }
         for process in 0..self.plan.processes {
             let Some(mut runtime) = self.processes[process].runtime.take() else { continue };
             runtime.stop();
             self.run_to_the_end(&mut runtime);
+        }
+        if self.plan.recomputes && !is_beside {
+            self.recompute_all();
         }
     }
 
@@ -438,7 +473,7 @@ impl World {
             let epochs = store.epochs().now_or_never().expect("it does not wait").expect("the store answers");
             self.report.epochs += epochs.len() as u64;
         }
-        check_counts(&self.log, &lake, self.plan.partitions);
+        check_counts(&self.log, &lake, self.plan.partitions, self.plan.recomputes);
         check_manifests(&shards, &self.log, &lake);
         if self.plan.keeps_live_exact() {
             check_live(&self.log, &lake, self.plan.partitions);
@@ -447,7 +482,7 @@ impl World {
         Outcome::of(&lake).check(&Outcome::of(&expected));
     }
 
-    /// The lake of one process that reads the same log while nothing happens.
+    /// The lake of one process that reads the same log while nothing happens, and of one recompute after it.
     fn undisturbed(&mut self) -> Arc<MemoryLake> {
         let lake = Arc::new(MemoryLake::default());
         let log = self.log.clone();
@@ -470,6 +505,12 @@ impl World {
         }
         runtime.stop();
         self.run_to_the_end(&mut runtime);
+        if self.plan.recomputes {
+            let env = repair_env(&env, "recompute".to_owned());
+            for partition in 0..self.plan.partitions {
+                recompute_all(&env, &lake, partition);
+            }
+        }
         lake
     }
 }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use marquee_soak::{Report, run};
 
+/// In so many worlds everything happens that worlds are for.
+const SEEDS_OF_EVERYTHING: u64 = 100;
+
 fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value}")))
@@ -26,14 +29,7 @@ fn every_seed_ends_well() {
         while Instant::now() < deadline && failed.lock().expect("a seed").is_none() {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             match std::panic::catch_unwind(|| run(seed, false)) {
-                Ok(report) => {
-                    let mut total = total.lock().expect("a sum");
-                    total.steps += report.steps;
-                    total.records += report.records;
-                    total.epochs += report.epochs;
-                    total.crashes += report.crashes;
-                    total.rebalances += report.rebalances;
-                }
+                Ok(report) => *total.lock().expect("a sum") += report,
                 Err(_) => {
                     failed.lock().expect("a seed").get_or_insert(seed);
                 }
@@ -44,8 +40,14 @@ fn every_seed_ends_well() {
     let started = Instant::now();
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(play))));
     let seeds = next.into_inner() - first;
-    println!("{seeds} seeds from {first} on in {:.0?}: {:?}", started.elapsed(), total.into_inner().expect("a sum"));
+    let total = total.into_inner().expect("a sum");
+    println!("{seeds} seeds from {first} on in {:.0?}: {total:?}", started.elapsed());
     if let Some(seed) = failed.into_inner().expect("a seed") {
         panic!("seed {seed} fails: MARQUEE_SOAK_SEED={seed} cargo test -p marquee-soak --test soak -- --nocapture");
+    }
+    if seeds >= SEEDS_OF_EVERYTHING {
+        let Report { recomputes_won, recomputes_lost, recomputes_killed, recomputed_events, .. } = total;
+        let did = [recomputes_won, recomputes_lost, recomputes_killed, recomputed_events];
+        assert!(did.iter().all(|count| *count > 0), "recomputes win, lose, are killed and fold events: {did:?}");
     }
 }

@@ -18,6 +18,7 @@ mod latency;
 mod live;
 mod lost_log;
 mod memory_lake;
+mod memory_recompute;
 mod notebook;
 mod oracle;
 mod oracle_random;

@@ -1,23 +1,20 @@
 //! Any delay, beyond the horizon, too, ends in the same result once late events are recomputed: with recomputes at any
 //! time between the shards' own epochs, of some sessions or of all, and sessions that go on after they were recomputed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::AsArray as _;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use marquee_events::ContentType;
 use marquee_events::proto::{Context, ViewEvent, ViewEventBatch};
-use marquee_jobs::playback::{EpochOffsets, History, LateBatch, LateSession, Left, WrittenSession};
+use marquee_jobs::playback::{LateBatch, Left};
 use marquee_jobs::{LIVE_TOPIC, LiveRecord, LiveView, PLAYBACK_TOPIC, Playback, PlaybackMode, dimension_bounds};
 use marquee_lake::tables;
 use marquee_qoe::Measure;
 use marquee_stream::{
-    Decision, Job as _, NewRecord, RecordHeader, RecordType, RepairEnv, Route, RuntimeEnv, ShardId, ShardRepair,
-    StreamError,
+    Decision, Job as _, NewRecord, RecordHeader, RecordType, Route, RuntimeEnv, ShardId, ShardRepair,
 };
 use object_store::memory::InMemory;
 use proptest::prelude::*;
@@ -27,110 +24,16 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::live;
 use crate::memory_lake::{MemoryLake, shared, text_rows};
+use crate::memory_recompute::{fold, late_sessions, number, repair_env};
 use crate::order::{START_MS, Step, lake_after, outcome, session};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// A shard's rows in a lake in memory.
-struct Place<'a> {
-    lake: &'a MemoryLake,
-    repair: &'a ShardRepair,
-    partition: u32,
-}
-
-impl History for Place<'_> {
-    fn rows(&mut self, session_ids: &[&str], offsets: &[Range<u64>]) -> Result<Vec<RecordBatch>, StreamError> {
-        let rows = self.lake.rows(&tables::EVENTS).into_iter().map(|batch| {
-            let column = |name| batch.column(tables::EVENTS.index_of(name));
-            let ids = column("session_id").as_string::<i32>();
-            let partitions = column("partition").as_primitive::<Int32Type>();
-            let of_offset = column("offset").as_primitive::<Int64Type>();
-            let wanted = |row: usize| {
-                partitions.value(row) == self.partition as i32
-                    && session_ids.contains(&ids.value(row))
-                    && offsets.iter().any(|range| range.contains(&(of_offset.value(row) as u64)))
-            };
-            let mask: BooleanArray = (0..batch.num_rows()).map(|row| Some(wanted(row))).collect();
-            filter_record_batch(&batch, &mask).expect("a mask of its rows")
-        });
-        Ok(rows.collect())
-    }
-
-    fn is_crowded(&mut self, date: &str) -> Result<bool, StreamError> {
-        let bounds = dimension_bounds();
-        let columns = [&["start_date"], &bounds.map(|(name, _)| name)[..]].concat();
-        let mut rows = rows_of(self.lake, &tables::SESSION_REVISIONS, self.partition, &columns);
-        rows.retain(|row| row[0] == date);
-        let values = |at: usize| rows.iter().map(move |row| &row[at + 1]).filter(|value| !value.is_empty());
-        Ok((0..bounds.len()).any(|at| values(at).collect::<BTreeSet<_>>().len() >= bounds[at].1))
-    }
-
-    fn keeps_manifest(&mut self, epoch: u64) -> Result<bool, StreamError> {
-        self.repair.keeps_manifest(epoch)
-    }
-}
-
-fn number(text: &str) -> u64 {
-    text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
-}
-
-/// Rows of a table that are of this partition, without it.
-fn rows_of(lake: &MemoryLake, table: &marquee_lake::TableSpec, partition: u32, columns: &[&str]) -> Vec<Vec<String>> {
-    let rows = text_rows(&lake.rows(table), &[&["partition"], columns].concat());
-    rows.into_iter().filter(|row| row[0] == partition.to_string()).map(|row| row[1..].to_vec()).collect()
-}
-
-/// What the command's queries say.
-fn late_sessions(lake: &MemoryLake, partition: u32) -> Vec<LateSession> {
-    let key = ["session_id", "player_instance", "offset", "index"];
-    let folded: BTreeSet<_> = rows_of(lake, &tables::RECOMPUTED_EVENTS, partition, &key).into_iter().collect();
-    let mut sessions: BTreeMap<Vec<String>, (LateSession, bool)> = BTreeMap::new();
-    for row in rows_of(lake, &tables::LATE_EVENTS, partition, &key) {
-        let (session, is_wanted) = sessions.entry(row[..2].to_vec()).or_insert_with(|| {
-            let (session_id, player_instance) = (row[0].clone(), row[1].clone());
-            (LateSession { session_id, player_instance, late_offsets: vec![], folded_to: 0, written: None }, false)
-        });
-        let offset = number(&row[2]);
-        session.late_offsets.push(offset);
-        if folded.contains(&row) {
-            session.folded_to = session.folded_to.max(offset + 1);
-        } else {
-            *is_wanted = true;
-        }
-    }
-    let columns = ["session_id", "player_instance", "epoch", "revision", "is_final", "late_events", "bronze_epochs"];
-    let mut written = rows_of(lake, &tables::SESSION_REVISIONS, partition, &columns);
-    written.sort_by_key(|row| (number(&row[2]), number(&row[3])));
-    let mut revisions: BTreeSet<Vec<String>> = BTreeSet::new();
-    for row in written {
-        let Some((session, _)) = sessions.get_mut(&row[..2]) else { continue };
-        let epochs: Vec<u64> = row[6].trim_matches(['[', ']']).split(", ").map(number).collect();
-        let former = session.written.take();
-        session.written = Some(WrittenSession {
-            is_one_life: revisions.insert(vec![row[0].clone(), row[1].clone(), row[3].clone()])
-                && former.as_ref().is_none_or(|former| former.is_one_life),
-            first_epoch: former.map_or(epochs[0], |former| former.first_epoch.min(epochs[0])),
-            revision: number(&row[3]),
-            is_final: row[4] == "true",
-            late_events: number(&row[5]),
-            bronze_epochs: epochs,
-        });
-    }
-    sessions.into_values().filter(|(_, is_wanted)| *is_wanted).map(|(session, _)| session).collect()
-}
-
 /// Recomputes every shard: all sessions with late events, or those that a seed picks. What was left alone.
 pub(crate) fn recompute(env: &RuntimeEnv, lake: &MemoryLake, step: usize, some: Option<u64>) -> Left {
     let job = Playback::new(PlaybackMode::Live);
-    let repair_env = RepairEnv {
-        lake: env.lake.clone(),
-        store: env.store.clone(),
-        state_root: env.state_root.clone(),
-        clock: env.clock.clone(),
-        handle: env.handle.clone(),
-        writer_id: format!("recompute-{step}"),
-    };
+    let repair_env = repair_env(env, format!("recompute-{step}"));
     let mut rng = StdRng::seed_from_u64(some.unwrap_or_default());
     let mut left = Left::default();
     for partition in 0..env.log.partitions(PLAYBACK_TOPIC).expect("a topic") {
@@ -143,16 +46,7 @@ pub(crate) fn recompute(env: &RuntimeEnv, lake: &MemoryLake, step: usize, some: 
             let mut batch = LateBatch::new(sessions.to_vec(), as_of.manifest.next_offset);
             loop {
                 let newest = repair.newest().expect("it is whole").expect("it was there");
-                let mut epochs: Vec<(u64, u64)> = rows_of(lake, &tables::EPOCHS, partition, &["epoch", "next_offset"])
-                    .iter()
-                    .map(|row| (number(&row[0]), number(&row[1])))
-                    .collect();
-                epochs.sort_unstable();
-                let mut offsets = EpochOffsets::default();
-                offsets.extend(epochs);
-                let mut place = Place { lake, repair: &repair, partition };
-                let io = repair.io();
-                let done = job.recompute(&id, &newest, &mut batch, &offsets, &mut place, &io).expect("rows are read");
+                let done = fold(&job, &id, lake, &repair, &newest, &mut batch).expect("rows are read");
                 let won = done.frozen.is_none_or(|frozen| {
                     repair.decide(&newest.manifest, frozen).expect("it is written") == Decision::Won
                 });
