@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use crate::drive::{Drive, Work};
 use crate::progress::ShardProgress;
 use crate::{
-    Manifest, NewRecord, PartitionLog, RecordHeader, RecordType, Route, RuntimeProgress, ShardId, ShardStore,
+    LogError, Manifest, NewRecord, PartitionLog, RecordHeader, RecordType, Route, RuntimeProgress, ShardId, ShardStore,
     StreamError,
 };
 
@@ -180,8 +180,24 @@ async fn publish(context: &CommitContext, decided: &Decided) -> Result<(), Strea
         };
         let new =
             NewRecord { route: Route::Key(record.key.clone().into()), header, payload: record.payload.clone().into() };
-        let appended = context.log.append(&record.topic, vec![new]).await;
-        appended.map_err(|source| StreamError::Log { shard: decided.shard.to_string(), source })?;
+        append(context, &decided.shard, &record.topic, &new).await?;
     }
     Ok(())
+}
+
+/// A log that is full has room again when others have been served.
+async fn append(context: &CommitContext, shard: &ShardId, topic: &str, record: &NewRecord) -> Result<(), StreamError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match context.log.append(topic, vec![record.clone()]).await {
+            Ok(_) => return Ok(()),
+            Err(LogError::Full { .. }) if attempt < COMMIT_ATTEMPTS => {
+                context.drive.pause(Duration::from_millis(100 << attempt)).await;
+            }
+            Err(source) => {
+                return Err(StreamError::Publish { shard: shard.to_string(), topic: topic.to_owned(), source });
+            }
+        }
+    }
 }

@@ -8,6 +8,16 @@ use crate::LogError;
 /// An error of the runtime, named after the operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
+    /// The log does not take what an epoch publishes.
+    #[error("shard {shard} cannot publish to topic `{topic}`")]
+    Publish {
+        /// `job/topic/partition`.
+        shard: String,
+        /// Where to.
+        topic: String,
+        /// The cause.
+        source: LogError,
+    },
     /// The log failed.
     #[error("shard {shard} cannot read the log")]
     Log {
@@ -91,7 +101,9 @@ impl StreamError {
             StreamError::Damaged { .. } | StreamError::Log { source: LogError::UnknownTopic(_), .. } => {
                 ErrorKind::Damaged
             }
-            StreamError::Log { source, .. } | StreamError::Membership { source } => source.kind(),
+            StreamError::Log { source, .. }
+            | StreamError::Publish { source, .. }
+            | StreamError::Membership { source } => source.kind(),
             StreamError::Lake { source, .. } => source.kind(),
             StreamError::Store { .. } | StreamError::TooSlow { .. } => ErrorKind::Unavailable,
             StreamError::Fenced { .. } => ErrorKind::Conflict,

@@ -366,8 +366,8 @@ impl World {
     fn is_excusable(&self, error: &StreamError) -> bool {
         let had_faults = self.plan.faults || self.plan.late_writes;
         let is_slow = matches!(error, StreamError::TooSlow { .. });
-        // Who carries an epoch of a recompute on publishes what it says to the live view, and waits for no room.
-        let is_full = matches!(error, StreamError::Log { source: LogError::Full { .. }, .. });
+        // Who carries an epoch of a recompute on publishes what it says to the live view, and waits some seconds for room.
+        let is_full = matches!(error, StreamError::Publish { source: LogError::Full { .. }, .. });
         let had_full = self.plan.log_full && self.plan.recomputes && is_full;
         error.kind() == ErrorKind::Unavailable && (is_slow || had_faults || had_full)
     }
