@@ -296,7 +296,7 @@ impl PlaybackShard {
     /// Folds the marked sessions anew, all in one reading of the files that hold them.
     fn refold_marked(&mut self, io: &ShardIo) -> Result<(), StreamError> {
         let is_marked = |key: &u128| self.sessions.get(key).is_some_and(|s| s.refold_from_row.is_some());
-        let marked: Vec<u128> = self.state_log.changed().into_iter().filter(is_marked).collect();
+        let marked: Vec<u128> = self.state_log.changed().iter().copied().filter(is_marked).collect();
         if marked.is_empty() {
             return Ok(());
         }
@@ -350,7 +350,7 @@ impl PlaybackShard {
         let is_due = |s: &Session| s.changed && s.fold.event_count > 0 && (s.closed.is_some() || with_open);
         // Only what has changed in this epoch can be closed and have no row of it.
         let mut due: Vec<u128> =
-            if with_open { self.sessions.keys().copied().collect() } else { self.state_log.changed() };
+            if with_open { self.sessions.keys().copied().collect() } else { self.state_log.changed().to_vec() };
         due.retain(|key| self.sessions.get(key).is_some_and(|session| is_due(session)));
         due.sort_unstable();
         for key in &due {
@@ -364,7 +364,7 @@ impl PlaybackShard {
     }
 
     fn move_closed_to_index(&mut self) {
-        for key in self.state_log.changed() {
+        for &key in self.state_log.changed() {
             let Entry::Occupied(session) = self.sessions.entry(key) else { continue };
             if session.get().closed.is_none() || session.get().deadline_ms().is_some() {
                 continue;

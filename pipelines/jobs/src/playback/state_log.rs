@@ -98,10 +98,10 @@ impl StateLog {
     }
 
     /// The keys of the sessions that have changed in this epoch, in order.
-    pub(crate) fn changed(&mut self) -> Vec<u128> {
+    pub(crate) fn changed(&mut self) -> &[u128] {
         self.changed.sort_unstable();
         self.changed.dedup();
-        self.changed.clone()
+        &self.changed
     }
 
     /// The segment of an epoch; `None` when there is nothing to keep.
@@ -113,8 +113,8 @@ impl StateLog {
         contexts: &Contexts,
     ) -> Option<(String, Vec<u8>)> {
         self.changed.append(&mut closed.changed);
-        let changed = self.changed();
-        self.changed.clear();
+        self.changed();
+        let changed = std::mem::take(&mut self.changed);
         let all = sessions.len() + closed.recent.len();
         if all == 0 && changed.is_empty() && self.segments.is_empty() {
             return None;
