@@ -2,10 +2,12 @@
 //!
 //! Events fold in sequence order. One that comes early waits in the buffer; a hole is given up when the watermark
 //! passes the event behind it. One that comes behind the fold point is a duplicate when its id is remembered; anything
-//! else (a straggler into a hole, another id for a folded sequence, an id too old to be remembered) marks the session
-//! to be folded anew from its bronze rows at the end of the epoch, which decides exactly.
+//! else (a straggler into a hole, another id for a folded sequence, an id too old to be remembered), and a lesser id for
+//! a sequence that waits, marks the session to be folded anew from its bronze rows at the end of the epoch, which
+//! decides exactly.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::hint::black_box;
 
@@ -79,9 +81,10 @@ struct Buffered {
 pub(crate) enum Offer {
     /// Folded, or waiting in the buffer.
     Taken,
-    /// Here before, or another id for a sequence that waits.
+    /// Here before, or a greater id for a sequence that waits.
     Again,
-    /// Behind the fold point and not remembered: the session has to be folded anew.
+    /// Behind the fold point and not remembered, or a lesser id for a sequence that waits: the session has to be folded
+    /// anew.
     Behind,
 }
 
@@ -234,7 +237,8 @@ impl Session {
         Offer::Again
     }
 
-    /// Keeps an early event; of two for one sequence the one with the least id.
+    /// Keeps an early event. An id less than the one that waits for its sequence takes its place, and makes conflicts of
+    /// its repetitions: bronze knows how many.
     fn wait(&mut self, event: &Incoming<'_>, context: u32) -> Offer {
         let buffered = || Buffered {
             sequence: event.sequence,
@@ -252,15 +256,13 @@ impl Session {
                 Offer::Taken
             }
             Ok(at) => {
+                let count = match event.event_id.cmp(&self.buffer[at].event_id) {
+                    Ordering::Less => return Offer::Behind,
+                    Ordering::Equal => &mut self.duplicates,
+                    Ordering::Greater => &mut self.conflicts,
+                };
+                *count += 1;
                 self.changed = true;
-                if self.buffer[at].event_id == event.event_id {
-                    self.duplicates += 1;
-                } else {
-                    self.conflicts += 1;
-                    if event.event_id < self.buffer[at].event_id.as_str() {
-                        self.buffer[at] = buffered();
-                    }
-                }
                 Offer::Again
             }
         }

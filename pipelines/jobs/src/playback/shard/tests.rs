@@ -16,9 +16,17 @@ use crate::playback::{Cube, OTHER};
 
 const START_MS: i64 = 1_700_000_000_000;
 
+fn shard_id() -> ShardId {
+    ShardId { job: "playback", topic: "playback".into(), partition: 0 }
+}
+
 fn shard() -> PlaybackShard {
-    let id = ShardId { job: "playback", topic: "playback".into(), partition: 0 };
-    PlaybackShard::start(PlaybackMode::Live, &id, None).unwrap()
+    PlaybackShard::start(PlaybackMode::Live, &shard_id(), None).unwrap()
+}
+
+fn io_of(store: &ShardStore, clock: Arc<ManualClock>, runtime: &tokio::runtime::Runtime) -> ShardIo {
+    let (lake, handle) = (memory_lake::shared(), runtime.handle().clone());
+    ShardIo::new(shard_id(), store.clone(), lake, handle, clock, &tables::EVENTS)
 }
 
 /// Takes in a record with one session's events: (sequence, time after the start, payload).
@@ -184,11 +192,10 @@ fn found(shard: &PlaybackShard) -> Found {
 #[test]
 fn a_restart_finds_every_session_as_it_was() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let id = ShardId { job: "playback", topic: "playback".into(), partition: 0 };
+    let id = shard_id();
     let store = ShardStore::new(Arc::new(InMemory::new()), &"state".into(), &id);
     let clock = Arc::new(ManualClock::new(START_MS));
-    let (lake, handle) = (memory_lake::shared(), runtime.handle().clone());
-    let io = ShardIo::new(id.clone(), store.clone(), lake, handle, clock.clone(), &tables::EVENTS);
+    let io = io_of(&store, clock.clone(), &runtime);
     let mut random = 1_u64;
     let mut below = move |bound: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -265,6 +272,39 @@ fn sequence_gaps() {
     let of = |state| session.fold.duration_ms(state);
     assert_eq!((of(marquee_qoe::State::Playing), of(marquee_qoe::State::Rebuffering)), (10_000 + 8_000, 1_000));
     assert_eq!(session.closed, Some(CloseReason::Ended));
+}
+
+/// Of the ids of one sequence the least wins: whoever has it again is a duplicate, all others are conflicts.
+#[test]
+fn ids_are_counted_whatever_their_order() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let store = ShardStore::new(Arc::new(InMemory::new()), &"state".into(), &shard_id());
+    let io = io_of(&store, Arc::new(ManualClock::new(START_MS)), &runtime);
+    let events = [(0, "x"), (1, "a"), (1, "b"), (1, "b"), (1, "c"), (1, "a")];
+    let count = events.len();
+    for order in 0..count.pow(count as u32) {
+        let order: Vec<usize> = (0..count).map(|digit| order / count.pow(digit as u32) % count).collect();
+        if (0..count).any(|event| !order.contains(&event)) {
+            continue;
+        }
+        let mut shard = shard();
+        for at in &order {
+            let (sequence, event_id) = events[*at];
+            let payload = Some(PayloadView::FirstFrame);
+            let event_time_ms = START_MS + sequence as i64;
+            let event = EventView { event_id: event_id.into(), sequence, event_time_ms, payload, ..Default::default() };
+            let header = RecordHeader {
+                record_type: RecordType::ViewEvents(ContentType::Protobuf),
+                received_at_ms: START_MS + 1_000,
+                event_count: 1,
+            };
+            let context = ContextView { session_id: "a".into(), ..Default::default() };
+            take_events(&mut shard, &Record { offset: 0, header, payload: Vec::new().into() }, &context, &[event]);
+        }
+        shard.freeze(1, false, &io).unwrap();
+        let session = &shard.sessions[&session_key("a", "")];
+        assert_eq!((session.duplicates, session.conflicts, session.fold.event_count), (1, 3, 2), "{order:?}");
+    }
 }
 
 /// Rule 25: their sequences are apart, and so is everything that is measured of them.
