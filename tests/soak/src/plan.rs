@@ -1,5 +1,6 @@
 //! What may happen in the world of a seed.
 
+use marquee_jobs::{Playback, PlaybackMode};
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 
@@ -19,10 +20,12 @@ pub(crate) struct Plan {
     pub(crate) log_full: bool,
     pub(crate) slow_parts: bool,
     pub(crate) recomputes: bool,
+    /// Every session is packed that nothing happens to, as if there were many.
+    pub(crate) packs: bool,
 }
 
 impl Plan {
-    pub(crate) fn of(dice: &mut SmallRng) -> Self {
+    pub(crate) fn of(seed: u64, dice: &mut SmallRng) -> Self {
         Self {
             processes: dice.random_range(1..=4),
             partitions: dice.random_range(1..=4),
@@ -36,7 +39,14 @@ impl Plan {
             log_full: dice.random_bool(0.2),
             slow_parts: dice.random_bool(0.5),
             recomputes: dice.random_bool(0.4),
+            packs: seed.is_multiple_of(2),
         }
+    }
+
+    /// The job that the processes run.
+    pub(crate) fn job(&self) -> Playback {
+        let job = Playback::new(PlaybackMode::Live);
+        if self.packs { job.with_max_unpacked(0) } else { job }
     }
 
     /// Whether the live topic must hold the last word on every epoch. It does not when two shards are at work on one

@@ -88,7 +88,7 @@ struct World {
 pub fn run(seed: u64, trace: bool) -> Report {
     let tokio = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O");
     let mut dice = SmallRng::seed_from_u64(seed);
-    let plan = Plan::of(&mut dice);
+    let plan = Plan::of(seed, &mut dice);
     let faults = Faults::new(seed ^ 0x5eed);
     let log = Arc::new(MemoryLog::default());
     for (name, partitions) in [(PLAYBACK_TOPIC, plan.partitions), (LIVE_TOPIC, 1)] {
@@ -243,7 +243,7 @@ impl World {
         let log = Arc::new(ProcessLog { inner: self.log.clone(), faults: self.faults.clone() });
         let env = self.env(log, Arc::new(self.store.clone()), Arc::new(self.lake.clone()));
         let membership = Some(self.group.membership(process));
-        self.processes[process].runtime = Some(runtime(&env, &self.settings(true), membership));
+        self.processes[process].runtime = Some(runtime(self.plan.job(), &env, &self.settings(true), membership));
         self.processes[process].is_paused = false;
     }
 
@@ -487,7 +487,7 @@ impl World {
         let lake = Arc::new(MemoryLake::default());
         let log = self.log.clone();
         let env = self.env(log, Arc::new(InMemory::new()), lake.clone());
-        let mut runtime = runtime(&env, &self.settings(false), None);
+        let mut runtime = runtime(Playback::new(PlaybackMode::Live), &env, &self.settings(false), None);
         for _ in 0..HEALED_STEPS {
             let units = runtime.units();
             let worked = units.into_iter().filter(|unit| runtime.step(*unit)).count();
@@ -515,8 +515,13 @@ impl World {
     }
 }
 
-fn runtime(env: &RuntimeEnv, settings: &RuntimeSettings, membership: Option<Arc<dyn Membership>>) -> SteppedRuntime {
-    let job: Arc<dyn Job> = Arc::new(Playback::new(PlaybackMode::Live));
+fn runtime(
+    job: Playback,
+    env: &RuntimeEnv,
+    settings: &RuntimeSettings,
+    membership: Option<Arc<dyn Membership>>,
+) -> SteppedRuntime {
+    let job: Arc<dyn Job> = Arc::new(job);
     SteppedRuntime::new(env, settings, &[(job, PLAYBACK_TOPIC.to_owned())], membership).expect("the topic is there")
 }
 

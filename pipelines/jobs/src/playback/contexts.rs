@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashTable};
 use marquee_events::{CONTEXT_FIELDS, ContextView, Split};
 use xxhash_rust::xxh3::{Xxh3, Xxh3Builder, xxh3_64};
 
-use super::session::Session;
+use super::sessions::Sessions;
 
 /// So many contexts are kept whatever the sessions: fewer are not worth numbering anew.
 const MIN_KEPT: usize = 10_000;
@@ -46,6 +46,13 @@ impl Symbols {
         ends.push(bytes.len());
         numbers.insert_unique(hash, number, |number| xxh3_64(text_at(bytes, ends, *number).as_bytes()));
         number
+    }
+
+    /// Makes room for so many more.
+    fn reserve(&mut self, additional: usize) {
+        let Self { bytes, ends, numbers } = self;
+        ends.reserve(additional);
+        numbers.reserve(additional, |number| xxh3_64(text_at(bytes, ends, *number).as_bytes()));
     }
 
     pub(crate) fn text(&self, number: u32) -> &str {
@@ -145,15 +152,28 @@ impl Contexts {
 
     /// The number of the context with these texts, by their numbers.
     pub(crate) fn number_of_fields(&mut self, fields: Fields) -> u32 {
+        self.number_of_session(fields, |symbols| session_key(symbols.text(fields[0]), symbols.text(fields[1])))
+    }
+
+    fn number_of_session(&mut self, fields: Fields, session: impl FnOnce(&Symbols) -> u128) -> u32 {
         let hash = hash_of(&fields);
         if let Some(number) = self.numbers.find(hash, |number| self.fields[*number as usize] == fields) {
             return *number;
         }
         let number = self.fields.len() as u32;
         self.fields.push(fields);
-        self.sessions.push(session_key(self.symbols.text(fields[0]), self.symbols.text(fields[1])));
+        self.sessions.push(session(&self.symbols));
         self.numbers.insert_unique(hash, number, |number| hash_of(&self.fields[*number as usize]));
         number
+    }
+
+    /// Makes room for so many more.
+    fn reserve(&mut self, additional: usize) {
+        let Self { symbols, fields, sessions, numbers, .. } = self;
+        fields.reserve(additional);
+        sessions.reserve(additional);
+        numbers.reserve(additional, |number| hash_of(&fields[*number as usize]));
+        symbols.reserve(additional);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -206,7 +226,7 @@ impl Contexts {
 
     /// Drops the contexts that no session refers to, once they are many; whether the numbers have changed. Rows must not
     /// refer to any, and `sessions` must be all there are.
-    pub(crate) fn sweep<'a>(&mut self, sessions: impl ExactSizeIterator<Item = &'a mut Session>) -> bool {
+    pub(crate) fn sweep(&mut self, sessions: &mut Sessions) -> bool {
         let kept = MIN_KEPT.max(KEPT_FACTOR * sessions.len());
         if self.known_bytes.len() > kept {
             // One context can be encoded in many ways.
@@ -215,12 +235,31 @@ impl Contexts {
         if self.fields.len() <= kept {
             return false;
         }
+        // In the order of the numbers, which is that of memory, and not in that of the sessions.
+        let mut renumbered: Vec<Option<u32>> = vec![None; self.fields.len()];
+        sessions.contexts(|number| renumbered[number as usize] = Some(number));
         let old = std::mem::replace(self, Self { seed: self.seed, ..Self::default() });
-        for session in sessions {
-            for number in session.contexts_mut() {
-                *number = self.number(&old.fields[*number as usize].map(|symbol| old.symbols.text(symbol)));
-            }
+        self.reserve(sessions.len());
+        // The new numbers of texts, 0 for those that have none yet: each is looked up once.
+        let mut symbols = vec![0; old.symbols.len()];
+        for number in renumbered.iter_mut().flatten() {
+            let fields = old.fields[*number as usize].map(|symbol| {
+                let known = &mut symbols[symbol as usize];
+                if *known == 0 {
+                    *known = self.symbols.number(old.symbols.text(symbol));
+                }
+                *known
+            });
+            *number = self.number_of_session(fields, |_| old.sessions[*number as usize]);
         }
+        let renumber = |number: u32| renumbered[number as usize];
+        self.known_bytes = old.known_bytes;
+        self.known_bytes.retain(|_, number| {
+            let new = renumber(*number);
+            *number = new.unwrap_or_default();
+            new.is_some()
+        });
+        sessions.number_contexts(|number| renumber(number).expect("a session's context was seen"));
         true
     }
 }

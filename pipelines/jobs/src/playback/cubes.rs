@@ -18,7 +18,7 @@ use super::columns::{batch_of, constant_text, numbered_texts, texts_of_runs};
 use super::contexts::{Contexts, Symbols};
 use super::cube_list::{Cube, DIMENSIONS, MAX_DIMENSIONS};
 use super::known_values::KnownValues;
-use super::session::Session;
+use super::sessions::Sessions;
 use super::{DAY_MS, date_of, timestamps};
 use crate::live::{LiveCellRef, MeasuresRef};
 
@@ -227,8 +227,9 @@ impl Cubes {
     }
 
     /// Starts the next epoch. Cells keep their numbers, because sessions refer to them, until the sessions that are gone
-    /// have left too many: then all are dropped, and `sessions`, which must be all there are, number theirs anew.
-    pub(crate) fn clear<'a>(&mut self, contexts: &Contexts, sessions: impl ExactSizeIterator<Item = &'a mut Session>) {
+    /// have left too many: then all are dropped, and `sessions`, which must be all there are, number theirs anew, packed
+    /// ones when they are unpacked.
+    pub(crate) fn clear(&mut self, contexts: &Contexts, sessions: &mut Sessions) {
         self.slots.clear();
         self.values.clear();
         self.buckets.clear();
@@ -244,7 +245,7 @@ impl Cubes {
             self.cell_texts = Vec::new();
             self.texts = Symbols::default();
             self.known_cells = HashMap::new();
-            sessions.for_each(|session| session.number_cells(contexts, self));
+            sessions.all_unpacked_mut().for_each(|session| session.number_cells(contexts, self));
         }
     }
 
@@ -424,7 +425,7 @@ mod tests {
         let expected = [(1, 13), (2, 3)].map(|(minute, ms)| Cube::ALL.map(|cube| (cube, minute, ms))).concat();
         assert_eq!(playing(&cubes), expected);
         // The places of an epoch that is over are not those of the next one.
-        cubes.clear(&contexts, [].into_iter());
+        cubes.clear(&contexts, &mut Sessions::default());
         let mut sink = cubes.sink(cells);
         sink.add(1, Measure::PlayingMs as usize, 2);
         sink.finish();

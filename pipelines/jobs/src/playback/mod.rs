@@ -17,10 +17,12 @@ mod remembered;
 mod rules;
 mod session;
 mod session_rows;
+mod sessions;
 mod shard;
 mod snapshot;
 mod state_log;
 mod timers;
+mod turns;
 
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ pub use cube_list::{Cube, OTHER, dimension_names};
 pub use cubes::CellDimensions;
 pub use shard::recompute::{EpochOffsets, History, LateBatch, LateSession, Left, Recomputed, WrittenSession};
 
+use sessions::MAX_UNPACKED;
 use shard::PlaybackShard;
 
 /// Each dimension with how many of its values a shard tells apart in a day.
@@ -47,9 +50,6 @@ pub const WATERMARK_DELAY_MS: i64 = 30_000;
 
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Open sessions that changed are written as rows this often (ms), so that SQL sees who is watching.
-const OPEN_REVISION_INTERVAL_MS: i64 = 60_000;
-
 /// What kind of input an instance reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlaybackMode {
@@ -63,12 +63,19 @@ pub enum PlaybackMode {
 #[derive(Debug)]
 pub struct Playback {
     mode: PlaybackMode,
+    max_unpacked: usize,
 }
 
 impl Playback {
     /// An instance of the job.
     pub fn new(mode: PlaybackMode) -> Self {
-        Self { mode }
+        Self { mode, max_unpacked: MAX_UNPACKED }
+    }
+
+    /// A shard of it with more open sessions than this keeps those as bytes that nothing happens to.
+    #[must_use]
+    pub fn with_max_unpacked(self, max_unpacked: usize) -> Self {
+        Self { max_unpacked, ..self }
     }
 }
 
@@ -90,7 +97,7 @@ impl Job for Playback {
     }
 
     fn snapshot_version(&self) -> u32 {
-        5
+        6
     }
 
     fn replay_table(&self) -> &'static TableSpec {
@@ -98,7 +105,7 @@ impl Job for Playback {
     }
 
     fn start_shard(&self, shard: &ShardId, kept: Option<Kept<'_>>) -> Result<Box<dyn ShardState>, StreamError> {
-        Ok(Box::new(PlaybackShard::start(self.mode, shard, kept)?))
+        Ok(Box::new(PlaybackShard::start(self.mode, self.max_unpacked, shard, kept)?))
     }
 }
 

@@ -92,6 +92,7 @@ pub(crate) enum Offer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Session {
     /// Number of the context of the first folded event; before that, of any of its events.
+    #[serde(skip)]
     pub(crate) context: u32,
     pub(crate) fold: SessionFold,
     /// The fold point: every lower sequence is folded or in a hole.
@@ -190,6 +191,11 @@ impl Session {
     pub(crate) fn number_cells(&mut self, contexts: &Contexts, cubes: &mut Cubes) {
         let started_at_ms = self.fold.started_at_ms;
         self.cells = (!self.needs_context()).then(|| cubes.cells(started_at_ms, contexts, self.context));
+    }
+
+    /// Whether events wait in it, with contexts of their own.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.buffer.is_empty()
     }
 
     /// The numbers of its contexts.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use marquee_cmcd::{DeadLine, DecodedRecord, Part, decode_record};
 use marquee_events::{CLOCK_TOLERANCE_MS, ContentType, DecodeError, EventView, FlatPayload, Split, decode, split};
 use marquee_lake::{TableSpec, tables};
@@ -19,10 +18,12 @@ use super::refold::{self, SessionRows};
 use super::rules::broken_rule;
 use super::session::{Incoming, Offer, Session};
 use super::session_rows::session_rows;
+use super::sessions::{Sessions, Slot};
 use super::snapshot::{Snapshot, SnapshotRef};
 use super::state_log::StateLog;
 use super::timers::Timers;
-use super::{HORIZON_MS, OPEN_REVISION_INTERVAL_MS, PlaybackMode, WATERMARK_DELAY_MS};
+use super::turns::{OpenTurns, Turn};
+use super::{HORIZON_MS, PlaybackMode, WATERMARK_DELAY_MS};
 use crate::dead_letters::{Broken, DeadLetters};
 use crate::live::LiveRecordRef;
 
@@ -47,7 +48,7 @@ pub(crate) struct PlaybackShard {
     contexts: Contexts,
     /// Their size when the epoch began.
     kept_contexts_bytes: usize,
-    sessions: HashMap<u128, Box<Session>>,
+    sessions: Sessions,
     closed: ClosedIndex,
     state_log: StateLog,
     timers: Timers,
@@ -55,11 +56,17 @@ pub(crate) struct PlaybackShard {
     dead_letters: DeadLetters,
     late: Vec<LateEvent>,
     cubes: Cubes,
-    open_rows_written_ms: i64,
+    open_turns: OpenTurns,
 }
 
 impl PlaybackShard {
-    pub(crate) fn start(mode: PlaybackMode, id: &ShardId, kept: Option<Kept<'_>>) -> Result<Self, StreamError> {
+    /// With more than `max_unpacked` sessions those are packed that nothing happens to.
+    pub(crate) fn start(
+        mode: PlaybackMode,
+        max_unpacked: usize,
+        id: &ShardId,
+        kept: Option<Kept<'_>>,
+    ) -> Result<Self, StreamError> {
         let mut shard = Self {
             mode,
             topic: id.topic.clone(),
@@ -68,7 +75,7 @@ impl PlaybackShard {
             latest_event_ms: None,
             contexts: Contexts::default(),
             kept_contexts_bytes: 0,
-            sessions: HashMap::new(),
+            sessions: Sessions::new(max_unpacked),
             closed: ClosedIndex::default(),
             state_log: StateLog::default(),
             timers: Timers::default(),
@@ -76,7 +83,7 @@ impl PlaybackShard {
             dead_letters: DeadLetters::default(),
             late: Vec::new(),
             cubes: Cubes::default(),
-            open_rows_written_ms: i64::MIN,
+            open_turns: OpenTurns::default(),
         };
         let Some(Kept { snapshot, io }) = kept else { return Ok(shard) };
         let snapshot = Snapshot::from_bytes(snapshot, id)?;
@@ -90,10 +97,18 @@ impl PlaybackShard {
         shard.closed = snapshot.closed;
         shard.closed.restore(restored.closed, io)?;
         shard.sessions.reserve(restored.sessions.len());
-        for (key, mut session) in restored.sessions {
-            session.number_cells(&shard.contexts, &mut shard.cubes);
-            shard.timers.set(key, &mut session);
-            shard.sessions.insert(key, session);
+        for (key, slot) in restored.sessions {
+            match slot {
+                Slot::Packed(packed) => {
+                    packed.timer_ms().into_iter().for_each(|timer_ms| shard.timers.restore(key, timer_ms));
+                    shard.sessions.insert_packed(key, packed);
+                }
+                Slot::Unpacked(mut session) => {
+                    session.number_cells(&shard.contexts, &mut shard.cubes);
+                    shard.timers.set(key, &mut session);
+                    shard.sessions.insert(key, session);
+                }
+            }
         }
         shard.cubes.changed = false;
         Ok(shard)
@@ -115,9 +130,14 @@ impl PlaybackShard {
             *context = split.as_ref().and_then(|(split, hash)| self.contexts.of_split(split, *hash));
         }
         let keys = ahead.iter().filter_map(|ahead| ahead.context).map(|context| self.contexts.session(context));
-        for session in keys.filter_map(|key| self.sessions.get(&key)) {
-            session.touch();
-            self.cubes.touch(session.cells.as_ref());
+        for slot in keys.filter_map(|key| self.sessions.slot(key)) {
+            match slot.unpacked() {
+                Some(session) => {
+                    session.touch();
+                    self.cubes.touch(session.cells.as_ref());
+                }
+                None => slot.touch_all(),
+            }
         }
     }
 
@@ -198,10 +218,7 @@ impl PlaybackShard {
         let key = self.contexts.session(context);
         let epoch = self.epoch + 1;
         let Self { mode, sessions, closed, contexts, cubes, bronze, dead_letters, late, latest_event_ms, .. } = self;
-        let (mut session, mut vacant) = match sessions.entry(key) {
-            Entry::Occupied(known) => (Some(known.into_mut()), None),
-            Entry::Vacant(place) => (None, Some(place)),
-        };
+        let (mut session, mut vacant) = sessions.entry(key, contexts, cubes);
         let known_shift_ms = session.as_ref().map(|s| s.clock_shift_ms).or_else(|| closed.clock_shift_ms(key));
         let shift_ms = match mode {
             PlaybackMode::Live => clock_shift_ms(known_shift_ms, sent_at_ms, received_at_ms),
@@ -236,7 +253,7 @@ impl PlaybackShard {
             let session = match &mut session {
                 Some(session) => session,
                 none => none.insert(vacant.take().expect("a session is known or new").insert({
-                    let mut session = Box::new(Session::new(context));
+                    let mut session = Session::new(context);
                     // What is known of a closed one is read at the end of the epoch, when it is folded anew.
                     session.refold_from_row = closed.may_contain(key).then_some(row);
                     session
@@ -271,7 +288,8 @@ impl PlaybackShard {
     fn fire_timers(&mut self) {
         let Some(watermark_ms) = self.watermark_ms() else { return };
         while let Some(key) = self.timers.pop(watermark_ms) {
-            let session = self.sessions.get_mut(&key).expect("a session that goes takes its timer along");
+            let Self { sessions, contexts, cubes, .. } = self;
+            let session = sessions.get_mut(key, contexts, cubes).expect("a session that goes takes its timer along");
             session.timer_ms = None;
             self.state_log.touch(key, session);
             // One that is to be folded anew is advanced and gets its timer then.
@@ -283,19 +301,20 @@ impl PlaybackShard {
     }
 
     fn end_of_input(&mut self) {
-        for (key, session) in &mut self.sessions {
-            self.state_log.touch(*key, session);
+        let Self { sessions, state_log, contexts, cubes, .. } = self;
+        sessions.unpack_all(contexts, cubes, |key, session, cubes| {
+            state_log.touch(key, session);
             if session.refold_from_row.is_some() {
                 session.input_ended = true;
             } else {
-                refold::end(session, &self.contexts, &mut self.cubes);
+                refold::end(session, contexts, cubes);
             }
-        }
+        });
     }
 
     /// Folds the marked sessions anew, all in one reading of the files that hold them.
     fn refold_marked(&mut self, io: &ShardIo) -> Result<(), StreamError> {
-        let is_marked = |key: &u128| self.sessions.get(key).is_some_and(|s| s.refold_from_row.is_some());
+        let is_marked = |key: &u128| self.sessions.unpacked(*key).is_some_and(|s| s.refold_from_row.is_some());
         let marked: Vec<u128> = self.state_log.changed().iter().copied().filter(is_marked).collect();
         if marked.is_empty() {
             return Ok(());
@@ -303,8 +322,8 @@ impl PlaybackShard {
         let mut was_closed: HashMap<u128, bool> = HashMap::new();
         let mut wanted: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for key in &marked {
-            let known = if self.sessions[key].fold.event_count == 0 { self.closed.take(*key, io)? } else { None };
-            let session = self.sessions.get_mut(key).expect("a marked session is there");
+            let session = self.sessions.unpacked_mut(*key).expect("a marked session is there");
+            let known = if session.fold.event_count == 0 { self.closed.take(*key, io)? } else { None };
             was_closed.insert(*key, session.closed.is_some() || known.is_some());
             if let Some(known) = known {
                 adopt(session, known);
@@ -320,7 +339,7 @@ impl PlaybackShard {
                 // Of its own epochs only: a session that was forgotten and has started again with the same key must
                 // not find its former life in an epoch that is read for another session's sake.
                 if let Some(rows) = rows.get_mut(&found.key)
-                    && let session = &self.sessions[&found.key]
+                    && let Some(session) = self.sessions.unpacked(found.key)
                     && session.bronze_epochs.contains(epoch)
                     && found.is_of(session.recomputed_to)
                 {
@@ -328,13 +347,13 @@ impl PlaybackShard {
                 }
             }
         }
-        let first_not_folded = |key: u128| self.sessions.get(&key).and_then(|session| session.refold_from_row);
+        let first_not_folded = |key: u128| self.sessions.unpacked(key).and_then(|session| session.refold_from_row);
         for (key, row) in self.bronze.rows_of(&self.contexts, first_not_folded) {
             rows.entry(key).or_default().push(row);
         }
         let watermark_ms = self.watermark_ms();
         for key in marked {
-            let session = self.sessions.get_mut(&key).expect("a marked session is there");
+            let session = self.sessions.unpacked_mut(key).expect("a marked session is there");
             let (closed, input_ended) = (was_closed[&key], session.input_ended);
             refold::refold(session, &rows[&key], closed, watermark_ms, &mut self.contexts, &mut self.cubes);
             if input_ended || (self.mode == PlaybackMode::Import && closed) {
@@ -345,31 +364,35 @@ impl PlaybackShard {
         Ok(())
     }
 
-    /// Gives every session that is due a row its next revision; their rows.
-    fn revise(&mut self, epoch: u64, with_open: bool) -> RecordBatch {
-        let is_due = |s: &Session| s.changed && s.fold.event_count > 0 && (s.closed.is_some() || with_open);
+    /// Gives every session that is due a row its next revision; their rows. Open ones are due in their turn.
+    fn revise(&mut self, epoch: u64, open_turn: Turn) -> RecordBatch {
+        let Self { sessions, state_log, contexts, cubes, .. } = self;
         // Only what has changed in this epoch can be closed and have no row of it.
-        let mut due: Vec<u128> =
-            if with_open { self.sessions.keys().copied().collect() } else { self.state_log.changed().to_vec() };
-        due.retain(|key| self.sessions.get(key).is_some_and(|session| is_due(session)));
-        due.sort_unstable();
-        for key in &due {
-            let session = self.sessions.get_mut(key).expect("a due session is there");
-            session.revision += 1;
-            session.changed = false;
-            self.state_log.touch(*key, session);
+        let is_closed = |key: &u128| sessions.unpacked(*key).is_some_and(|session| session.closed.is_some());
+        let mut due: Vec<u128> = state_log.changed().iter().copied().filter(is_closed).collect();
+        if !open_turn.is_empty() {
+            due.extend(sessions.changed(|key| open_turn.has(key)));
         }
-        let sessions: Vec<&Session> = due.iter().map(|key| self.sessions[key].as_ref()).collect();
-        session_rows(&sessions, &self.contexts, &self.topic, self.partition, epoch)
+        due.sort_unstable();
+        due.dedup();
+        due.retain(|key| {
+            let session = sessions.get_mut(*key, contexts, cubes).expect("a due session is there");
+            let is_due = session.changed && session.fold.event_count > 0;
+            if is_due {
+                session.revision += 1;
+                session.changed = false;
+                state_log.touch(*key, session);
+            }
+            is_due
+        });
+        let sessions: Vec<&Session> = due.iter().filter_map(|key| sessions.unpacked(*key)).collect();
+        session_rows(&sessions, contexts, &self.topic, self.partition, epoch)
     }
 
     fn move_closed_to_index(&mut self) {
         for &key in self.state_log.changed() {
-            let Entry::Occupied(session) = self.sessions.entry(key) else { continue };
-            if session.get().closed.is_none() || session.get().deadline_ms().is_some() {
-                continue;
-            }
-            let mut session = session.remove();
+            let is_over = |session: &Session| session.closed.is_some() && session.deadline_ms().is_none();
+            let Some(mut session) = self.sessions.remove_if(key, is_over) else { continue };
             self.timers.forget(key, &mut session);
             let closed = ClosedSession {
                 revision: session.revision,
@@ -387,11 +410,11 @@ impl PlaybackShard {
     fn start_next_epoch(&mut self) {
         self.bronze.clear();
         self.late.clear();
-        if self.contexts.sweep(self.sessions.values_mut().map(Box::as_mut)) {
+        if self.contexts.sweep(&mut self.sessions) {
             self.cubes.forget_symbols();
         }
         self.kept_contexts_bytes = self.contexts.size_bytes();
-        self.cubes.clear(&self.contexts, self.sessions.values_mut().map(Box::as_mut));
+        self.cubes.clear(&self.contexts, &mut self.sessions);
         self.epoch += 1;
     }
 
@@ -511,13 +534,12 @@ impl ShardState for PlaybackShard {
     fn freeze(&mut self, epoch: u64, last: bool, io: &ShardIo) -> Result<Frozen, StreamError> {
         debug_assert_eq!(epoch, self.epoch + 1, "epochs follow each other");
         self.refold_marked(io)?;
-        let now_ms = io.now_ms();
-        let open_due = self.mode == PlaybackMode::Live
-            && now_ms.saturating_sub(self.open_rows_written_ms) >= OPEN_REVISION_INTERVAL_MS;
-        if open_due {
-            self.open_rows_written_ms = now_ms;
-        }
-        let revisions = self.revise(epoch, last || open_due);
+        let open_turn = match self.mode {
+            _ if last => Turn::ALL,
+            PlaybackMode::Live => self.open_turns.next(io.now_ms()),
+            PlaybackMode::Import => Turn::default(),
+        };
+        let revisions = self.revise(epoch, open_turn);
         self.move_closed_to_index();
         let deltas = self.cubes.deltas();
         let live = io.publishes_live().then(|| self.live_record(&deltas, epoch, true));

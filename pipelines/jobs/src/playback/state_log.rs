@@ -10,6 +10,7 @@
 //! ([`StateLog::mark`], [`StateLog::touch`]), or a restart finds it as it was.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use hashbrown::{HashMap, HashSet};
 use marquee_events::CONTEXT_FIELDS;
@@ -20,9 +21,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::closed_index::{ClosedIndex, ClosedSession};
 use super::contexts::{Contexts, Fields};
 use super::session::Session;
-
-/// Keys take turns by their first byte.
-const GROUPS: usize = 256;
+use super::sessions::{Packed, Sessions, Slot};
+use super::turns::{GROUPS, Turn, group_of};
 
 /// Everybody has had a turn after so many epochs at most, however little changes.
 const TURN_EPOCHS: usize = 32;
@@ -42,6 +42,8 @@ const HEAD_BYTES: usize = 16 + 4 + 1;
 const GONE: u8 = 0;
 const OPEN: u8 = 1;
 const CLOSED: u8 = 2;
+/// Open, with events that wait: they have contexts of their own.
+const WAITING: u8 = 3;
 
 /// A segment, as the snapshot names it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,7 +81,7 @@ struct Referred {
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
     pub(crate) contexts: Contexts,
-    pub(crate) sessions: Vec<(u128, Box<Session>)>,
+    pub(crate) sessions: Vec<(u128, Slot)>,
     pub(crate) closed: HashMap<u128, ClosedSession>,
 }
 
@@ -104,11 +106,11 @@ impl StateLog {
         &self.changed
     }
 
-    /// The segment of an epoch; `None` when there is nothing to keep.
+    /// The segment of an epoch; `None` when there is nothing to keep. What is in it is packed, where there are many.
     pub(crate) fn write(
         &mut self,
         epoch: u64,
-        sessions: &HashMap<u128, Box<Session>>,
+        sessions: &mut Sessions,
         closed: &mut ClosedIndex,
         contexts: &Contexts,
     ) -> Option<(String, Vec<u8>)> {
@@ -120,10 +122,11 @@ impl StateLog {
             return None;
         }
         let groups = turns(all, changed.len());
-        let is_due = |key: &u128| (group_of(*key) + GROUPS - self.next_group) % GROUPS < groups;
+        let turn = Turn { first: self.next_group, groups };
+        let is_due = |key: u128| turn.has(key);
         self.first_epochs.resize(GROUPS, None);
-        for turn in 0..groups {
-            self.first_epochs[(self.next_group + turn) % GROUPS] = None;
+        for group in turn.iter() {
+            self.first_epochs[group] = None;
         }
         let mut first_epochs = std::mem::take(&mut self.first_epochs);
         let mut note = |key: u128, first: Option<u64>| {
@@ -131,18 +134,19 @@ impl StateLog {
             *known = [*known, first].into_iter().flatten().min();
         };
         let mut segment = SegmentWriter::new(contexts);
-        let in_turn = sessions.iter().filter(|(key, session)| is_due(key) && !session.unsaved.get());
-        let mut open: Vec<(u128, &Session)> = in_turn.map(|(key, session)| (*key, session.as_ref())).collect();
-        for (key, session) in closed.recent.iter().filter(|(key, _)| is_due(key)) {
+        let is_saved = |slot: &Slot| slot.unpacked().is_none_or(|session| !session.unsaved.get());
+        let in_turn = sessions.iter().filter(|(key, slot)| is_due(*key) && is_saved(slot));
+        let mut open: Vec<(u128, &Slot)> = in_turn.collect();
+        for (key, session) in closed.recent.iter().filter(|(key, _)| is_due(**key)) {
             if changed.binary_search(key).is_err() {
                 segment.closed(*key, session);
                 note(*key, session.bronze_epochs.first());
             }
         }
         for key in changed {
-            if let Some(session) = sessions.get(&key) {
+            if let Some(slot) = sessions.slot(key) {
                 debug_assert!(!closed.recent.contains_key(&key), "open and closed at the same time");
-                open.push((key, session));
+                open.push((key, slot));
             } else if let Some(session) = closed.recent.get(&key) {
                 segment.closed(key, session);
                 note(key, session.bronze_epochs.first());
@@ -150,22 +154,38 @@ impl StateLog {
                 segment.gone(key);
             }
         }
+        let mut to_pack = Vec::new();
         for open in open.chunks(LOOK_AHEAD) {
-            for (_, session) in open {
-                session.touch_all();
+            for (_, slot) in open {
+                slot.touch_all();
             }
-            contexts.touch(|| open.iter().map(|(_, session)| session.context));
-            for (key, session) in open {
-                session.unsaved.set(false);
-                segment.open(*key, session);
-                note(*key, session.bronze_epochs.first());
+            contexts.touch(|| open.iter().map(|(_, slot)| slot.context()));
+            for (key, slot) in open {
+                let first_epoch = match slot {
+                    Slot::Packed(packed) => {
+                        segment.packed(*key, packed);
+                        packed.first_epoch()
+                    }
+                    Slot::Unpacked(session) => {
+                        session.unsaved.set(false);
+                        let entry = segment.open(*key, session);
+                        if sessions.packs() && !session.has_waiting() {
+                            to_pack.push((*key, entry));
+                        }
+                        session.bronze_epochs.first()
+                    }
+                };
+                note(*key, first_epoch);
             }
+        }
+        for (key, entry) in to_pack {
+            sessions.pack(key, &segment.entries[entry]);
         }
         self.first_epochs = first_epochs;
         let bytes = segment.finish();
         let name = segment_name(epoch, &bytes);
         self.segments.push_back(SegmentRef { name: name.clone(), groups });
-        self.next_group = (self.next_group + groups) % GROUPS;
+        self.next_group = turn.end();
         let mut turns: usize = self.segments.iter().map(|segment| segment.groups).sum();
         while let Some(oldest) = self.segments.front().filter(|oldest| turns - oldest.groups >= GROUPS) {
             turns -= oldest.groups;
@@ -207,9 +227,15 @@ impl StateLog {
                     let first_epoch = match kind {
                         GONE => continue,
                         OPEN => {
+                            let packed = segment.packed(entry, &mut restored.contexts).ok_or_else(problem)?;
+                            let first_epoch = packed.first_epoch();
+                            restored.sessions.push((key, Slot::Packed(packed)));
+                            first_epoch
+                        }
+                        WAITING => {
                             let session = segment.session(entry, &mut restored.contexts).ok_or_else(problem)?;
                             let first_epoch = session.bronze_epochs.first();
-                            restored.sessions.push((key, Box::new(session)));
+                            restored.sessions.push((key, Slot::Unpacked(Box::new(session))));
                             first_epoch
                         }
                         CLOSED => {
@@ -227,10 +253,6 @@ impl StateLog {
         }
         Ok(restored)
     }
-}
-
-fn group_of(key: u128) -> usize {
-    (key >> 120) as usize
 }
 
 /// How many groups have their turn in an epoch that changed so many of all.
@@ -282,30 +304,40 @@ impl<'a> SegmentWriter<'a> {
         }
     }
 
-    fn open(&mut self, key: u128, session: &Session) {
+    /// Where its bytes are.
+    fn open(&mut self, key: u128, session: &Session) -> Range<usize> {
         for number in session.contexts() {
             self.refer(number);
         }
-        self.entry(key, OPEN, session);
+        let kind = if session.has_waiting() { WAITING } else { OPEN };
+        self.entry(key, kind, |bytes| Packed::encode(session, bytes))
+    }
+
+    fn packed(&mut self, key: u128, packed: &Packed) {
+        self.refer(packed.context());
+        self.entry(key, OPEN, |mut bytes| {
+            bytes.extend_from_slice(packed.as_bytes());
+            bytes
+        });
     }
 
     fn closed(&mut self, key: u128, session: &ClosedSession) {
-        self.entry(key, CLOSED, session);
+        self.entry(key, CLOSED, |bytes| postcard::to_extend(session, bytes).expect("plain data can be encoded"));
     }
 
     fn gone(&mut self, key: u128) {
-        self.entry(key, GONE, &());
+        self.entry(key, GONE, |bytes| bytes);
     }
 
-    fn entry(&mut self, key: u128, kind: u8, value: &impl Serialize) {
-        let start = self.entries.len();
+    fn entry(&mut self, key: u128, kind: u8, append: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Range<usize> {
+        let head = self.entries.len();
         self.entries.extend_from_slice(&key.to_le_bytes());
         self.entries.extend_from_slice(&[0; 4]);
         self.entries.push(kind);
-        let entries = std::mem::take(&mut self.entries);
-        self.entries = postcard::to_extend(value, entries).expect("plain data can be encoded");
-        let length = (self.entries.len() - start - HEAD_BYTES) as u32;
-        self.entries[start + 16..start + 20].copy_from_slice(&length.to_le_bytes());
+        self.entries = append(std::mem::take(&mut self.entries));
+        let entry = head + HEAD_BYTES..self.entries.len();
+        self.entries[head + 16..head + 20].copy_from_slice(&(entry.len() as u32).to_le_bytes());
+        entry
     }
 
     fn refer(&mut self, context: u32) {
@@ -373,8 +405,15 @@ impl<'a> SegmentReader<'a> {
         Some((u128::from_le_bytes(*key), kind[0], entry))
     }
 
+    fn packed(&mut self, entry: &[u8], contexts: &mut Contexts) -> Option<Packed> {
+        let mut packed = Packed::from_bytes(entry)?;
+        packed.set_context(self.context(packed.context(), contexts)?);
+        Some(packed)
+    }
+
     fn session(&mut self, entry: &[u8], contexts: &mut Contexts) -> Option<Session> {
-        let mut session: Session = postcard::from_bytes(entry).ok()?;
+        let mut session = Packed::from_bytes(entry)?.unpack()?;
+        session.timer_ms = None; // the shard's timers do not know it yet
         for number in session.contexts_mut() {
             *number = self.context(*number, contexts)?;
         }

@@ -25,6 +25,11 @@ impl Timers {
         }
     }
 
+    /// The entry of a session that a restart has found, packed.
+    pub(crate) fn restore(&mut self, key: u128, timer_ms: i64) {
+        self.entries.insert((timer_ms, key));
+    }
+
     /// Removes the session's entry: nobody has to look at it any more.
     pub(crate) fn forget(&mut self, key: u128, session: &mut Session) {
         if let Some(timer_ms) = session.timer_ms.take() {

@@ -252,7 +252,7 @@ impl Playback {
         io: &ShardIo,
     ) -> Result<Recomputed, StreamError> {
         let kept = Kept { snapshot: &newest.snapshot, io };
-        let state = PlaybackShard::start(self.mode, shard, Some(kept));
+        let state = PlaybackShard::start(self.mode, self.max_unpacked, shard, Some(kept));
         let mut state = io.unless_overtaken(&newest.manifest, state)?;
         state.recompute(shard, batch, epochs, history, io)
     }
@@ -344,7 +344,7 @@ impl PlaybackShard {
         let taken = |session: Box<Session>, was_closed, from| {
             Ok(Taken { at, key, session, was_closed, late_epochs: Vec::new(), from })
         };
-        if let Some(mut session) = self.sessions.remove(&key) {
+        if let Some(mut session) = self.sessions.remove(key, &self.contexts, &mut self.cubes) {
             self.state_log.mark(key);
             self.timers.forget(key, &mut session);
             let was_closed = session.closed.is_some();

@@ -12,6 +12,7 @@ use crate::features::tests::memory_lake;
 use crate::live::{LiveCell, LiveRecord, LiveView};
 use crate::playback::contexts::session_key;
 use crate::playback::session::CloseReason;
+use crate::playback::sessions::MAX_UNPACKED;
 use crate::playback::{Cube, OTHER};
 
 const START_MS: i64 = 1_700_000_000_000;
@@ -21,7 +22,15 @@ fn shard_id() -> ShardId {
 }
 
 fn shard() -> PlaybackShard {
-    PlaybackShard::start(PlaybackMode::Live, &shard_id(), None).unwrap()
+    shard_that_packs_above(MAX_UNPACKED)
+}
+
+fn shard_that_packs_above(max_unpacked: usize) -> PlaybackShard {
+    PlaybackShard::start(PlaybackMode::Live, max_unpacked, &shard_id(), None).unwrap()
+}
+
+fn session<'a>(shard: &'a PlaybackShard, session_id: &str) -> &'a Session {
+    shard.sessions.unpacked(session_key(session_id, "")).expect("it is there")
 }
 
 fn io_of(store: &ShardStore, clock: Arc<ManualClock>, runtime: &tokio::runtime::Runtime) -> ShardIo {
@@ -72,14 +81,14 @@ fn a_session_whose_deadline_moves_to_and_fro_has_one_timer() {
         take(&mut shard, "a", vec![(2 * cycle + 1, after_ms, PayloadView::FirstFrame)]);
         assert_eq!(shard.timers.len(), 1);
     }
-    let session = shard.sessions.values().next().unwrap();
-    assert_eq!((session.fold.event_count, session.closed, session.holes.len()), (10_001, None, 0));
+    let a = session(&shard, "a");
+    assert_eq!((a.fold.event_count, a.closed, a.holes.len()), (10_001, None, 0));
     // The early entry fires long before the session is over, and the session still closes in the end.
     take(&mut shard, "b", vec![(0, 60_000, PayloadView::PlayRequested { autoplay: false })]);
     assert_eq!((shard.timers.len(), shard.sessions.len()), (2, 2));
     take(&mut shard, "b", vec![(1, 600_000, PayloadView::FirstFrame)]);
-    assert_eq!(shard.sessions[&session_key("a", "")].closed, Some(CloseReason::Gap));
-    assert_eq!(shard.sessions[&session_key("b", "")].closed, None);
+    assert_eq!(session(&shard, "a").closed, Some(CloseReason::Gap));
+    assert_eq!(session(&shard, "b").closed, None);
     shard.move_closed_to_index();
     assert_eq!((shard.timers.len(), shard.sessions.len()), (1, 1));
 }
@@ -166,9 +175,7 @@ fn contexts_are_bounded_and_stay_those_of_their_sessions() {
         assert!(shard.contexts.len() <= 10_000, "{} after epoch {epoch}", shard.contexts.len());
     }
     for session_id in ["long", "waiting"] {
-        let session = shard.sessions.get_mut(&session_key(session_id, "")).unwrap();
-        let contexts: Vec<u32> = session.contexts_mut().map(|number| *number).collect();
-        assert!(contexts.into_iter().all(|number| shard.contexts.ids(number) == (session_id, "")));
+        assert!(session(&shard, session_id).contexts().all(|number| shard.contexts.ids(number) == (session_id, "")));
     }
 }
 
@@ -177,20 +184,44 @@ type Found = (BTreeMap<u128, (Vec<u8>, Vec<Vec<String>>)>, BTreeMap<u128, Closed
 
 fn found(shard: &PlaybackShard) -> Found {
     let texts = |number| CONTEXT_FIELDS.iter().map(|field| shard.contexts.get(number, field).to_owned()).collect();
-    let sessions = shard.sessions.iter().map(|(key, session)| {
-        assert_eq!(shard.contexts.session(session.context), *key);
+    let sessions = shard.sessions.iter().map(|(key, slot)| {
+        let mut session = match slot {
+            Slot::Unpacked(session) => session.as_ref().clone(),
+            Slot::Packed(packed) => packed.unpack().unwrap(),
+        };
+        assert_eq!(shard.contexts.session(session.context), key);
+        assert!(session.deadline_ms().is_none_or(|deadline_ms| session.timer_ms.is_some_and(|ms| ms <= deadline_ms)));
         let contexts = session.contexts().map(texts).collect();
-        let mut session = session.as_ref().clone();
         session.contexts_mut().for_each(|number| *number = 0);
-        (*key, (postcard::to_stdvec(&session).unwrap(), contexts))
+        (key, (postcard::to_stdvec(&session).unwrap(), contexts))
     });
     let recent = shard.closed.recent.iter().map(|(key, session)| (*key, session.clone()));
     let filters = (0..64).filter(|key| shard.closed.may_contain(u128::from(*key) << 64)).collect();
     (sessions.collect(), recent.collect(), filters)
 }
 
+/// The rows of an epoch by table, as text: the order of minutes is that of the cells' numbers.
+fn sorted_rows(frozen: &Frozen) -> Vec<(&'static str, Vec<String>)> {
+    let text = |rows: &RecordBatch, row| {
+        let value = |column| arrow::util::display::array_value_to_string(column, row).unwrap();
+        rows.columns().iter().map(|column| value(column)).collect::<Vec<_>>().join("|")
+    };
+    let tables = frozen.tables.iter().map(|(table, rows)| {
+        let mut texts: Vec<String> = (0..rows.num_rows()).map(|row| text(rows, row)).collect();
+        texts.sort_unstable();
+        (table.name, texts)
+    });
+    tables.collect()
+}
+
 #[test]
 fn a_restart_finds_every_session_as_it_was() {
+    for max_unpacked in [0, 100, MAX_UNPACKED] {
+        restarts(max_unpacked);
+    }
+}
+
+fn restarts(max_unpacked: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let id = shard_id();
     let store = ShardStore::new(Arc::new(InMemory::new()), &"state".into(), &id);
@@ -201,10 +232,10 @@ fn a_restart_finds_every_session_as_it_was() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) % bound
     };
-    let mut shard = shard();
+    let (mut shard, mut plain) = (shard_that_packs_above(max_unpacked), shard());
     // (id, next sequence) of those that are watching; the others wait for their gap to end.
     let mut watching: Vec<(String, u64)> = Vec::new();
-    let (mut most_segments, mut aged) = (0, 0);
+    let (mut most_segments, mut aged, mut most_packed) = (0, 0, 0);
     for epoch in 1..=150_u64 {
         let after_ms = epoch as i64 * 120_000;
         for number in 0..below(40) {
@@ -221,7 +252,9 @@ fn a_restart_finds_every_session_as_it_was() {
             };
             let is_end = matches!(payload, PayloadView::SessionEnd { .. });
             let hole = u64::from(below(5) == 0);
-            take(&mut shard, session_id, vec![(*sequence + hole, after_ms + below(60_000) as i64, payload)]);
+            let event = (*sequence + hole, after_ms + below(60_000) as i64, payload);
+            take(&mut shard, session_id, vec![event.clone()]);
+            take(&mut plain, session_id, vec![event]);
             *sequence += hole + 1;
             if is_end || below(8) == 0 {
                 watching.swap_remove(at);
@@ -229,29 +262,37 @@ fn a_restart_finds_every_session_as_it_was() {
         }
         // Those that the watermark has closed meanwhile: an event for them would ask for rows, which nobody keeps here.
         watching.retain(|(session_id, sequence)| {
-            let open = shard.sessions.get(&session_key(session_id, "")).is_some_and(|s| s.closed.is_none());
+            let open = plain.sessions.unpacked(session_key(session_id, "")).is_some_and(|s| s.closed.is_none());
             *sequence == 0 || open
         });
-        clock.set(START_MS + epoch as i64 * 25_000); // rows of open sessions are due in every third epoch
+        clock.set(START_MS + epoch as i64 * 25_000); // rows of open sessions are due in turn
         let frozen = shard.freeze(epoch, false, &io).unwrap();
+        let same = plain.freeze(epoch, false, &io).unwrap();
+        assert_eq!(sorted_rows(&frozen), sorted_rows(&same), "epoch {epoch}");
+        assert_eq!(found(&shard), found(&plain), "packed after epoch {epoch}");
+        most_packed = most_packed.max(shard.sessions.iter().filter(|(_, slot)| slot.unpacked().is_none()).count());
         for (name, bytes) in &frozen.new_segments {
             runtime.block_on(store.write_segment(name, bytes.clone())).unwrap();
         }
         aged = aged.max(shard.closed.segment_names().count());
         most_segments = most_segments.max(shard.state_log.segment_names().count());
         let kept = Kept { snapshot: &frozen.snapshot, io: &io };
-        let restored = PlaybackShard::start(PlaybackMode::Live, &id, Some(kept)).unwrap();
+        let restored = PlaybackShard::start(PlaybackMode::Live, max_unpacked, &id, Some(kept)).unwrap();
         assert_eq!(found(&restored), found(&shard), "after epoch {epoch}");
-        let open = restored.sessions.values().filter_map(|session| session.bronze_epochs.first());
+        let open = restored.sessions.iter().filter_map(|(_, slot)| match slot {
+            Slot::Unpacked(session) => session.bronze_epochs.first(),
+            Slot::Packed(packed) => packed.first_epoch(),
+        });
         let recent = restored.closed.recent.values().filter_map(|session| session.bronze_epochs.first());
         let first = open.chain(recent).min();
         assert_eq!(restored.state_log.oldest_epoch(), first);
         assert!(shard.state_log.oldest_epoch() <= first, "a bound");
         if epoch % 17 == 0 {
-            shard = restored;
+            (shard, plain.open_turns) = (restored, OpenTurns::default());
         }
     }
     assert!(aged > 2 && (4..=33).contains(&most_segments), "{aged} {most_segments}");
+    assert!(most_packed > 20, "{most_packed}"); // a restart packs them all
 }
 
 /// Rule 21: what never came is counted, and the state before the gap lasts through it.
@@ -263,10 +304,10 @@ fn sequence_gaps() {
     // 2 and 3 are lost: had they been a rebuffer start and its end, nobody would know.
     take(&mut shard, "a", vec![(4, 11_000, PayloadView::RebufferStart), (5, 12_000, PayloadView::RebufferEnd)]);
     take(&mut shard, "a", vec![(7, 20_000, PayloadView::SessionEnd { reason: "ended".into() })]);
-    let event_count = |shard: &PlaybackShard| shard.sessions[&session_key("a", "")].fold.event_count;
+    let event_count = |shard: &PlaybackShard| session(shard, "a").fold.event_count;
     assert_eq!(event_count(&shard), 2, "a hole waits until the watermark has passed what is behind it");
     take(&mut shard, "b", vec![(0, 60_000, PayloadView::FirstFrame)]);
-    let session = &shard.sessions[&session_key("a", "")];
+    let session = session(&shard, "a");
     assert_eq!((session.fold.event_count, session.lost_events()), (5, 3));
     assert_eq!(session.holes, [(2, 3), (6, 6)]);
     let of = |state| session.fold.duration_ms(state);
@@ -302,7 +343,7 @@ fn ids_are_counted_whatever_their_order() {
             take_events(&mut shard, &Record { offset: 0, header, payload: Vec::new().into() }, &context, &[event]);
         }
         shard.freeze(1, false, &io).unwrap();
-        let session = &shard.sessions[&session_key("a", "")];
+        let session = session(&shard, "a");
         assert_eq!((session.duplicates, session.conflicts, session.fold.event_count), (1, 3, 2), "{order:?}");
     }
 }
@@ -330,9 +371,10 @@ fn two_players_with_one_session_id() {
         let record = Record { offset: 0, header, payload: Vec::new().into() };
         take_events(&mut shard, &record, &context, &events.map(event));
     }
-    let startup_ms = |instance| shard.sessions[&session_key("shared", instance)].fold.startup_ms;
+    let of = |instance| shard.sessions.unpacked(session_key("shared", instance)).unwrap();
+    let startup_ms = |instance| of(instance).fold.startup_ms;
     assert_eq!((startup_ms("tv"), startup_ms("phone")), (Some(1_000), Some(3_000)));
-    assert_eq!(shard.sessions.values().map(|session| session.duplicates + session.conflicts).sum::<u64>(), 0);
+    assert_eq!(["tv", "phone"].map(|instance| of(instance).duplicates + of(instance).conflicts), [0, 0]);
 }
 
 /// Takes in the body of a CMCD request as the collector stores it.
@@ -364,7 +406,7 @@ fn cmcd_gaps_repetitions_and_reordering_are_seen() {
     take_cmcd(&mut shard, 1, START_MS + 20_000, &cmcd_line(5, 10_500, "e=t"));
     take_cmcd(&mut shard, 2, START_MS + 120_000, &cmcd_line(6, 70_500, "e=ps,sta=q"));
     shard.end_of_input();
-    let session = &shard.sessions[&session_key("s", "cmcd")];
+    let session = shard.sessions.unpacked(session_key("s", "cmcd")).unwrap();
     assert_eq!(session.fold.startup_ms, Some(500));
     assert_eq!((session.fold.event_count, session.duplicates, session.lost_events()), (5, 1, 2));
     assert_eq!(shard.contexts.get(session.context, "player"), "hls.js");
@@ -380,7 +422,7 @@ fn cmcd_version_1_leaves_no_holes() {
     take_cmcd(&mut shard, 0, START_MS, body);
     take_cmcd(&mut shard, 1, START_MS + 4_000, "br=800,bs,ot=v,sid=\"s\"");
     take_cmcd(&mut shard, 2, START_MS + 9_000, "br=2400,ot=v,sid=\"s\"");
-    let session = &shard.sessions[&session_key("s", "cmcd")];
+    let session = shard.sessions.unpacked(session_key("s", "cmcd")).unwrap();
     assert_eq!((session.fold.event_count, session.lost_events(), session.holes.len()), (4, 0, 0));
     assert_eq!((session.fold.rebuffer_count, session.fold.duration_ms(marquee_qoe::State::Playing)), (1, 9_000));
     assert_eq!((session.refold_from_row, shard.dead_letters.events()), (None, 0));
@@ -391,11 +433,11 @@ fn uncounted_events_wait_for_counted_ones_only() {
     let mut shard = shard();
     take_cmcd(&mut shard, 0, START_MS, &cmcd_line(1, 100, "e=ps,sta=p"));
     take_cmcd(&mut shard, 1, START_MS + 200, "ot=m,sid=\"s\"");
-    let events = |shard: &PlaybackShard| shard.sessions[&session_key("s", "cmcd")].fold.event_count;
+    let events = |shard: &PlaybackShard| shard.sessions.unpacked(session_key("s", "cmcd")).unwrap().fold.event_count;
     assert_eq!(events(&shard), 0);
     take_cmcd(&mut shard, 2, START_MS + 300, &cmcd_line(0, 0, "e=ps,sta=s"));
     assert_eq!(events(&shard), 3);
-    let session = &shard.sessions[&session_key("s", "cmcd")];
+    let session = shard.sessions.unpacked(session_key("s", "cmcd")).unwrap();
     assert_eq!((session.lost_events(), session.refold_from_row), (0, None));
 }
 
