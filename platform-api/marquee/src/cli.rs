@@ -352,6 +352,10 @@ pub(crate) struct BenchStreamOptions {
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Fill the log in this folder, and stop: a run starts itself with it, so that its memory holds nothing of this
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(crate) generate_into: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

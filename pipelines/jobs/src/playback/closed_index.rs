@@ -41,6 +41,13 @@ pub(crate) struct ClosedSession {
     pub(crate) recomputed_to: u64,
 }
 
+/// The same as bytes, with what is asked of it without unpacking: a quarter of the memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PackedClosed(Box<[u8]>);
+
+/// Last event time, first epoch.
+const HEAD_BYTES: usize = 8 + 8;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Segment {
     name: String,
@@ -56,11 +63,49 @@ struct Segment {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ClosedIndex {
     #[serde(skip)]
-    pub(crate) recent: HashMap<u128, ClosedSession>,
+    pub(crate) recent: HashMap<u128, PackedClosed>,
+    /// No session of `recent` has its last event before this (ms since the epoch).
+    #[serde(skip)]
+    oldest_ms: Option<i64>,
     /// Keys that came to `recent` or left it in this epoch.
     #[serde(skip)]
     pub(crate) changed: Vec<u128>,
     segments: Vec<Segment>,
+}
+
+impl PackedClosed {
+    fn new(session: &ClosedSession) -> Self {
+        let mut bytes = Vec::with_capacity(2 * HEAD_BYTES);
+        bytes.extend_from_slice(&session.last_time_ms.to_le_bytes());
+        bytes.extend_from_slice(&session.bronze_epochs.first().unwrap_or_default().to_le_bytes());
+        Self(postcard::to_extend(session, bytes).expect("plain data can be encoded").into())
+    }
+
+    /// As [`as_bytes`](Self::as_bytes) gave them; `None` when they are of no session.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let packed = (bytes.len() >= HEAD_BYTES).then(|| Self(bytes.into()))?;
+        packed.try_unpack().ok().map(|_| packed)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn try_unpack(&self) -> postcard::Result<ClosedSession> {
+        postcard::from_bytes(&self.0[HEAD_BYTES..])
+    }
+
+    pub(crate) fn unpack(&self) -> ClosedSession {
+        self.try_unpack().expect("bytes that a session was packed to")
+    }
+
+    fn last_time_ms(&self) -> i64 {
+        i64::from_le_bytes(self.0[..8].try_into().expect("the head"))
+    }
+
+    pub(crate) fn first_epoch(&self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.0[8..HEAD_BYTES].try_into().expect("the head"))).filter(|epoch| *epoch != 0)
+    }
 }
 
 impl ClosedIndex {
@@ -68,7 +113,8 @@ impl ClosedIndex {
     ///
     /// # Errors
     /// When one cannot be read or is damaged.
-    pub(crate) fn restore(&mut self, recent: HashMap<u128, ClosedSession>, io: &ShardIo) -> Result<(), StreamError> {
+    pub(crate) fn restore(&mut self, recent: HashMap<u128, PackedClosed>, io: &ShardIo) -> Result<(), StreamError> {
+        self.oldest_ms = recent.values().map(PackedClosed::last_time_ms).min();
         self.recent = recent;
         let names: Vec<String> = self.segments.iter().map(|segment| segment.bloom_name.clone()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -78,9 +124,11 @@ impl ClosedIndex {
         Ok(())
     }
 
-    pub(crate) fn insert(&mut self, key: u128, session: ClosedSession) {
+    pub(crate) fn insert(&mut self, key: u128, session: &ClosedSession) {
         self.changed.push(key);
-        self.recent.insert(key, session);
+        let oldest_ms = self.oldest_ms.get_or_insert(session.last_time_ms);
+        *oldest_ms = session.last_time_ms.min(*oldest_ms);
+        self.recent.insert(key, PackedClosed::new(session));
     }
 
     /// Whether the session may be closed: certain when it is not.
@@ -90,14 +138,14 @@ impl ClosedIndex {
 
     /// The clock shift of a closed session that is in memory.
     pub(crate) fn clock_shift_ms(&self, key: u128) -> Option<i64> {
-        self.recent.get(&key).map(|session| session.clock_shift_ms)
+        self.recent.get(&key).map(|session| session.unpack().clock_shift_ms)
     }
 
     /// Takes a session out of memory, or reads it from the newest segment that has it.
     pub(crate) fn take(&mut self, key: u128, io: &ShardIo) -> Result<Option<ClosedSession>, StreamError> {
         if let Some(session) = self.recent.remove(&key) {
             self.changed.push(key);
-            return Ok(Some(session));
+            return Ok(Some(session.unpack()));
         }
         for segment in self.segments.iter().rev().filter(|s| bloom_contains(&s.bloom, key)) {
             let read = read_segments(&[segment.name.as_str()], io)?;
@@ -117,18 +165,18 @@ impl ClosedIndex {
             self.segments.retain(|segment| segment.newest_ms >= watermark_ms - RETENTION_MS);
         }
         let is_due = match watermark_ms {
-            Some(watermark_ms) => {
-                self.recent.values().any(|s| s.last_time_ms < watermark_ms - IN_MEMORY_MS - SEGMENT_SPAN_MS)
-            }
+            Some(watermark_ms) => self.has_older(watermark_ms - IN_MEMORY_MS - SEGMENT_SPAN_MS),
             None => self.recent.len() >= IMPORT_SEGMENT_SESSIONS,
         };
         if !is_due {
             return Vec::new();
         }
-        let is_old = |session: &ClosedSession| {
-            watermark_ms.is_none_or(|watermark_ms| session.last_time_ms < watermark_ms - IN_MEMORY_MS)
+        let is_old = |session: &PackedClosed| {
+            watermark_ms.is_none_or(|watermark_ms| session.last_time_ms() < watermark_ms - IN_MEMORY_MS)
         };
-        let old: BTreeMap<u128, ClosedSession> = self.recent.extract_if(|_, session| is_old(session)).collect();
+        let old = self.recent.extract_if(|_, session| is_old(session));
+        let old: BTreeMap<u128, ClosedSession> = old.map(|(key, session)| (key, session.unpack())).collect();
+        self.oldest_ms = self.recent.values().map(PackedClosed::last_time_ms).min();
         // Not forgotten before an older segment, which may have a former state of a session of this one.
         let newest_ms = old.values().map(|session| session.last_time_ms).max().expect("one is due");
         let newest_ms = self.segments.last().map_or(newest_ms, |last| newest_ms.max(last.newest_ms));
@@ -146,6 +194,15 @@ impl ClosedIndex {
             bloom,
         });
         vec![(name, bytes), (bloom_name, bloom_bytes)]
+    }
+
+    /// Whether a session of `recent` had its last event before this.
+    fn has_older(&mut self, than_ms: i64) -> bool {
+        if self.oldest_ms.is_some_and(|oldest_ms| oldest_ms < than_ms) {
+            // It may have been taken out since.
+            self.oldest_ms = self.recent.values().map(PackedClosed::last_time_ms).min();
+        }
+        self.oldest_ms.is_some_and(|oldest_ms| oldest_ms < than_ms)
     }
 
     /// The first epoch that holds rows of a session of the segments.
@@ -213,8 +270,8 @@ mod tests {
                 recomputed_to: 0,
             }
         };
-        index.insert(7, session(0));
-        index.insert(8, session(SEGMENT_SPAN_MS + 2));
+        index.insert(7, &session(0));
+        index.insert(8, &session(SEGMENT_SPAN_MS + 2));
         assert!(index.age(2, Some(IN_MEMORY_MS + 1)).is_empty(), "not enough for a segment");
         index.changed.clear();
         let written = index.age(3, Some(IN_MEMORY_MS + SEGMENT_SPAN_MS + 1));
@@ -226,10 +283,10 @@ mod tests {
         assert!(index.segment_names().all(|name| written.iter().all(|(old, _)| old != name)));
         // A session that a recompute puts into a segment of its own, far behind the others.
         let mut index = ClosedIndex::default();
-        index.insert(7, session(SEGMENT_SPAN_MS));
+        index.insert(7, &session(SEGMENT_SPAN_MS));
         let watermark_ms = IN_MEMORY_MS + 2 * SEGMENT_SPAN_MS + 1;
         assert!(!index.age(1, Some(watermark_ms)).is_empty(), "one session is old");
-        index.insert(7, session(0));
+        index.insert(7, &session(0));
         assert!(!index.age(2, Some(watermark_ms)).is_empty(), "one session is old");
         index.age(3, Some(RETENTION_MS + 1));
         assert_eq!(index.segments.len(), 2, "what is newer outlives what is older");

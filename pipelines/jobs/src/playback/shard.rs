@@ -403,7 +403,7 @@ impl PlaybackShard {
                 bronze_epochs: session.bronze_epochs,
                 recomputed_to: session.recomputed_to,
             };
-            self.closed.insert(key, closed);
+            self.closed.insert(key, &closed);
         }
     }
 

@@ -18,7 +18,7 @@ use marquee_stream::{ShardIo, StreamError};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::closed_index::{ClosedIndex, ClosedSession};
+use super::closed_index::{ClosedIndex, PackedClosed};
 use super::contexts::{Contexts, Fields};
 use super::session::Session;
 use super::sessions::{Packed, Sessions, Slot};
@@ -82,7 +82,7 @@ struct Referred {
 pub(crate) struct Restored {
     pub(crate) contexts: Contexts,
     pub(crate) sessions: Vec<(u128, Slot)>,
-    pub(crate) closed: HashMap<u128, ClosedSession>,
+    pub(crate) closed: HashMap<u128, PackedClosed>,
 }
 
 impl StateLog {
@@ -140,7 +140,7 @@ impl StateLog {
         for (key, session) in closed.recent.iter().filter(|(key, _)| is_due(**key)) {
             if changed.binary_search(key).is_err() {
                 segment.closed(*key, session);
-                note(*key, session.bronze_epochs.first());
+                note(*key, session.first_epoch());
             }
         }
         for key in changed {
@@ -149,7 +149,7 @@ impl StateLog {
                 open.push((key, slot));
             } else if let Some(session) = closed.recent.get(&key) {
                 segment.closed(key, session);
-                note(key, session.bronze_epochs.first());
+                note(key, session.first_epoch());
             } else {
                 segment.gone(key);
             }
@@ -239,8 +239,8 @@ impl StateLog {
                             first_epoch
                         }
                         CLOSED => {
-                            let session: ClosedSession = postcard::from_bytes(entry).map_err(|_| problem())?;
-                            let first_epoch = session.bronze_epochs.first();
+                            let session = PackedClosed::from_bytes(entry).ok_or_else(problem)?;
+                            let first_epoch = session.first_epoch();
                             restored.closed.insert(key, session);
                             first_epoch
                         }
@@ -315,18 +315,22 @@ impl<'a> SegmentWriter<'a> {
 
     fn packed(&mut self, key: u128, packed: &Packed) {
         self.refer(packed.context());
-        self.entry(key, OPEN, |mut bytes| {
-            bytes.extend_from_slice(packed.as_bytes());
-            bytes
-        });
+        self.copy(key, OPEN, packed.as_bytes());
     }
 
-    fn closed(&mut self, key: u128, session: &ClosedSession) {
-        self.entry(key, CLOSED, |bytes| postcard::to_extend(session, bytes).expect("plain data can be encoded"));
+    fn closed(&mut self, key: u128, session: &PackedClosed) {
+        self.copy(key, CLOSED, session.as_bytes());
     }
 
     fn gone(&mut self, key: u128) {
         self.entry(key, GONE, |bytes| bytes);
+    }
+
+    fn copy(&mut self, key: u128, kind: u8, packed: &[u8]) {
+        self.entry(key, kind, |mut bytes| {
+            bytes.extend_from_slice(packed);
+            bytes
+        });
     }
 
     fn entry(&mut self, key: u128, kind: u8, append: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Range<usize> {

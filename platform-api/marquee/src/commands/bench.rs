@@ -23,7 +23,16 @@ fn reset_peak_memory() {
 
 /// Peak resident memory (bytes); 0 where the kernel does not tell.
 fn peak_memory() -> u64 {
+    memory("VmHWM:")
+}
+
+/// Resident memory (bytes); 0 where the kernel does not tell.
+fn resident_memory() -> u64 {
+    memory("VmRSS:")
+}
+
+fn memory(which: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(which)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() * 1024
 }

@@ -372,7 +372,7 @@ impl PlaybackShard {
     fn put_back(&mut self, one: Taken) {
         match one.from {
             Origin::State => self.keep(one.key, one.session),
-            Origin::Index(known) => self.closed.insert(one.key, known),
+            Origin::Index(known) => self.closed.insert(one.key, &known),
             Origin::Lake => {}
         }
     }

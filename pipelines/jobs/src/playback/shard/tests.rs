@@ -10,6 +10,7 @@ use object_store::memory::InMemory;
 use super::*;
 use crate::features::tests::memory_lake;
 use crate::live::{LiveCell, LiveRecord, LiveView};
+use crate::playback::closed_index::PackedClosed;
 use crate::playback::contexts::session_key;
 use crate::playback::session::CloseReason;
 use crate::playback::sessions::MAX_UNPACKED;
@@ -195,7 +196,7 @@ fn found(shard: &PlaybackShard) -> Found {
         session.contexts_mut().for_each(|number| *number = 0);
         (key, (postcard::to_stdvec(&session).unwrap(), contexts))
     });
-    let recent = shard.closed.recent.iter().map(|(key, session)| (*key, session.clone()));
+    let recent = shard.closed.recent.iter().map(|(key, session)| (*key, session.unpack()));
     let filters = (0..64).filter(|key| shard.closed.may_contain(u128::from(*key) << 64)).collect();
     (sessions.collect(), recent.collect(), filters)
 }
@@ -283,7 +284,7 @@ fn restarts(max_unpacked: usize) {
             Slot::Unpacked(session) => session.bronze_epochs.first(),
             Slot::Packed(packed) => packed.first_epoch(),
         });
-        let recent = restored.closed.recent.values().filter_map(|session| session.bronze_epochs.first());
+        let recent = restored.closed.recent.values().filter_map(PackedClosed::first_epoch);
         let first = open.chain(recent).min();
         assert_eq!(restored.state_log.oldest_epoch(), first);
         assert!(shard.state_log.oldest_epoch() <= first, "a bound");

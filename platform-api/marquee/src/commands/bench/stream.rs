@@ -20,7 +20,7 @@ use marquee_stream::{
 use serde::Serialize;
 
 use super::file_log::FileLog;
-use super::{folder, peak_memory, reset_peak_memory};
+use super::{folder, peak_memory, reset_peak_memory, resident_memory};
 use crate::cli::{BenchFormat, BenchStreamOptions};
 use crate::failure::Failure;
 use crate::tables_output::print_json;
@@ -54,6 +54,8 @@ struct Report {
     events_per_cpu_s: f64,
     wall_s: f64,
     peak_rss_bytes: u64,
+    /// Of the process with its log and its lake open, before its first event.
+    idle_rss_bytes: u64,
     epochs: u64,
     lake_bytes: u64,
     /// Not of a file.
@@ -85,6 +87,14 @@ struct Run {
     wall_s: f64,
     cpu_s: f64,
     peak_rss_bytes: u64,
+    idle_rss_bytes: u64,
+}
+
+/// The stages of a log, each by itself.
+struct Staged {
+    bytes_in: u64,
+    /// Of reading, of decoding, and of decoding and folding.
+    cpu_s: [f64; 3],
 }
 
 /// What a run has written.
@@ -96,6 +106,9 @@ struct Written {
 pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &BenchStreamOptions) -> Result<(), Failure> {
     if let Some(path) = &options.write_input {
         return write_input(path, options);
+    }
+    if let Some(folder) = &options.generate_into {
+        return Bench::open(runtime.handle(), folder, log_in(folder, options)?)?.generate(options);
     }
     let mut folder = folder(options.dir.as_deref())?;
     folder.disable_cleanup(options.keep);
@@ -112,15 +125,11 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, options: &BenchStreamOption
 
 /// Events from the log, and the freshness at a fixed rate after them.
 fn of_log(runtime: &tokio::runtime::Runtime, folder: &Path, options: &BenchStreamOptions) -> Result<Report, Failure> {
-    let log: Arc<dyn PartitionLog> = Arc::new(EmbeddedLog::open(&folder.join("log"), EmbeddedLogOptions::default())?);
-    for (name, partitions) in [(PLAYBACK_TOPIC, options.partitions), (LIVE_TOPIC, 1)] {
-        log.ensure_topic(&TopicSpec { name: name.to_owned(), partitions, retention_ms: i64::MAX })?;
-    }
-    let bench = Bench::open(runtime.handle(), folder, log)?;
-    let bytes_in = bench.generate(options)?;
-    let [read_cpu_s, decode_cpu_s, fold_cpu_s] = bench.stages(options.partitions)?;
+    generate_apart(folder)?;
+    let bench = Bench::open(runtime.handle(), folder, log_in(folder, options)?)?;
     let run = bench.run(options.epoch_ms, |jobs| bench.wait_until_read(jobs))?;
     let written = bench.check(options.events)?;
+    let Staged { bytes_in, cpu_s: [read_cpu_s, decode_cpu_s, fold_cpu_s] } = bench.stages(options.partitions)?;
     let rate = options.freshness_rate.unwrap_or((options.events as f64 / run.wall_s / 2.0) as u64);
     let rate = rate.max(PACES_PER_SECOND);
     let freshness = (options.freshness_seconds > 0).then(|| bench.freshness(options, rate)).transpose()?;
@@ -139,6 +148,26 @@ fn of_log(runtime: &tokio::runtime::Runtime, folder: &Path, options: &BenchStrea
         freshness_p99_ms: freshness.and_then(|f| f.1),
         ..report
     })
+}
+
+fn log_in(folder: &Path, options: &BenchStreamOptions) -> Result<Arc<dyn PartitionLog>, Failure> {
+    let log: Arc<dyn PartitionLog> = Arc::new(EmbeddedLog::open(&folder.join("log"), EmbeddedLogOptions::default())?);
+    for (name, partitions) in [(PLAYBACK_TOPIC, options.partitions), (LIVE_TOPIC, 1)] {
+        log.ensure_topic(&TopicSpec { name: name.to_owned(), partitions, retention_ms: i64::MAX })?;
+    }
+    Ok(log)
+}
+
+/// Fills the log of the folder, in a process of its own with the same options.
+fn generate_apart(folder: &Path) -> Result<(), Failure> {
+    let failed = |problem: String| Failure::internal(format!("events cannot be generated: {problem}"));
+    let mut command = std::env::current_exe().map(std::process::Command::new).map_err(|e| failed(e.to_string()))?;
+    let status = command.args(std::env::args_os().skip(1)).arg("--generate-into").arg(folder).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(format!("the process that fills the log ended with {status}"))),
+        Err(e) => Err(failed(e.to_string())),
+    }
 }
 
 /// The events of a file, from its first byte to the last commit.
@@ -186,6 +215,7 @@ impl Bench {
     /// Runs the jobs from now until `is_read` has waited for everything to be read, and ends the last epoch.
     fn run(&self, epoch_ms: i64, is_read: impl FnOnce(&Runtime) -> Result<bool, Failure>) -> Result<Run, Failure> {
         reset_peak_memory();
+        let idle_rss_bytes = resident_memory();
         let (cpu_before, started) = (cpu_s(), Instant::now());
         let jobs = self.start(epoch_ms, None)?;
         let all_read = is_read(&jobs)?;
@@ -194,7 +224,7 @@ impl Bench {
         if !all_read {
             return Err(Failure::internal("the jobs did not reach the end of the input"));
         }
-        Ok(Run { wall_s, cpu_s, peak_rss_bytes: peak_memory() })
+        Ok(Run { wall_s, cpu_s, peak_rss_bytes: peak_memory(), idle_rss_bytes })
     }
 
     /// A report without stages and freshness.
@@ -220,6 +250,7 @@ impl Bench {
             events_per_cpu_s: events as f64 / run.cpu_s,
             wall_s: run.wall_s,
             peak_rss_bytes: run.peak_rss_bytes,
+            idle_rss_bytes: run.idle_rss_bytes,
             epochs: written.epochs,
             lake_bytes: tables.iter().map(|table| table.size_bytes).sum(),
             stages: None,
@@ -229,16 +260,14 @@ impl Bench {
         })
     }
 
-    /// Fills the log; its bytes.
-    fn generate(&self, options: &BenchStreamOptions) -> Result<u64, Failure> {
+    /// Fills the log.
+    fn generate(&self, options: &BenchStreamOptions) -> Result<(), Failure> {
         let bar = indicatif::ProgressBar::new(options.events).with_message("generating");
         let mut group = Vec::with_capacity(GENERATE_GROUP);
-        let mut bytes = 0;
         let per_record = per_record(options.format);
         let start_ms = self.clock.now_ms() - 86_400_000;
         for batch in generate_bench(plan(options, per_record, start_ms)) {
             let record = record_of(&batch, options.format, batch.sent_at_ms);
-            bytes += record.payload.len() as u64;
             bar.inc(u64::from(record.header.event_count));
             group.push(record);
             if group.len() == GENERATE_GROUP {
@@ -247,7 +276,7 @@ impl Bench {
         }
         self.append(group)?;
         bar.finish_and_clear();
-        Ok(bytes)
+        Ok(())
     }
 
     fn append(&self, records: Vec<NewRecord>) -> Result<(), Failure> {
@@ -257,9 +286,10 @@ impl Bench {
         Ok(())
     }
 
-    /// CPU seconds of reading, of reading and decoding less reading, and of decoding and folding.
-    fn stages(&self, partitions: u32) -> Result<[f64; 3], Failure> {
+    /// Reads, decodes and folds all of the log, each stage by itself.
+    fn stages(&self, partitions: u32) -> Result<Staged, Failure> {
         let job = Playback::new(PlaybackMode::Live);
+        let mut bytes_in = 0;
         let (mut read_s, mut decode_s, mut fold_s) = (0.0, 0.0, 0.0);
         for partition in 0..partitions {
             let shard = ShardId { job: "playback", topic: PLAYBACK_TOPIC.to_owned(), partition };
@@ -271,6 +301,7 @@ impl Bench {
                 let read = thread_cpu_s();
                 let Some(last) = records.last() else { break };
                 at = last.offset + 1;
+                bytes_in += records.iter().map(|record| record.payload.len() as u64).sum::<u64>();
                 decode_all(&records)?;
                 let decoded = thread_cpu_s();
                 state.process(&records)?;
@@ -283,7 +314,7 @@ impl Bench {
                 }
             }
         }
-        Ok([read_s, decode_s, fold_s])
+        Ok(Staged { bytes_in, cpu_s: [read_s, decode_s, fold_s] })
     }
 
     fn start(&self, epoch_ms: i64, live_topic: Option<&str>) -> Result<Runtime, Failure> {
@@ -436,7 +467,11 @@ fn print_report(report: &Report) {
             println!("    {stage:<12} {:>12.3} µs an event", per_event(cpu_s));
         }
     }
-    println!("  peak memory    {:>12.1} MB", report.peak_rss_bytes as f64 / 1e6);
+    println!(
+        "  peak memory    {:>12.1} MB, {:.1} MB of it before the first event",
+        report.peak_rss_bytes as f64 / 1e6,
+        report.idle_rss_bytes as f64 / 1e6
+    );
     println!("  epochs         {:>12}", report.epochs);
     if let (Some(rate), Some(p50), Some(p99)) =
         (report.freshness_rate, report.freshness_p50_ms, report.freshness_p99_ms)
