@@ -134,8 +134,7 @@ impl StateLog {
             *known = [*known, first].into_iter().flatten().min();
         };
         let mut segment = SegmentWriter::new(contexts);
-        let is_saved = |slot: &Slot| slot.unpacked().is_none_or(|session| !session.unsaved.get());
-        let in_turn = sessions.iter().filter(|(key, slot)| is_due(*key) && is_saved(slot));
+        let in_turn = sessions.iter().filter(|(key, _)| is_due(*key) && changed.binary_search(key).is_err());
         let mut open: Vec<(u128, &Slot)> = in_turn.collect();
         for (key, session) in closed.recent.iter().filter(|(key, _)| is_due(**key)) {
             if changed.binary_search(key).is_err() {
