@@ -69,7 +69,7 @@ screenshots: ## write the pictures of the README anew (needs Node, Chromium and 
 	@scripts/web.sh screenshots
 
 .PHONY: fuzz
-fuzz: ## fuzz what reads bytes from outside: ARGS="SECONDS [TARGET…]", 12 s each by default
+fuzz: ## fuzz what reads bytes from outside: ARGS="SECONDS [TARGET…]", 10 s each by default
 	@scripts/fuzz.sh $(ARGS)
 
 .PHONY: lint

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes what reads bytes from outside: scripts/fuzz.sh [SECONDS [TARGET…]], 12 s for each of the targets by default.
+# Fuzzes what reads bytes from outside: scripts/fuzz.sh [SECONDS [TARGET…]], 10 s for each of the targets by default.
 # It needs neither nightly nor cargo-fuzz, only a C++ compiler: coverage is a pass of the pinned compiler, and there is no
 # unsafe code for a sanitizer to look at. Inputs that were found to lead somewhere are kept beside the target folder.
 # With FUZZ_SEED=N it begins anew with that seed and keeps nothing: `make test` takes the same way each time.
@@ -7,9 +7,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../pipelines/fuzz"
 # Beside the engine's target folder, as a target folder belongs to one workspace.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/marquee/target}-fuzz
-seconds=${1:-12}
+seconds=${1:-10}
 targets=("${@:2}")
-((${#targets[@]} > 0)) || targets=(json protobuf interactions cmcd playback)
+((${#targets[@]} > 0)) || targets=(json protobuf interactions cmcd playback features)
 # Given, so that the flags are not those of build scripts, too.
 platform=$(rustc -vV | sed -n 's/^host: //p')
 

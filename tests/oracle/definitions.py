@@ -1,44 +1,35 @@
-"""Independent oracle of the published definitions: what the views `qoe_…` say, from the session rows alone.
+"""Independent oracle of the published definitions: what the views `qoe_…` must say of recomputed sessions and minutes.
 
-usage: definitions.py LAKE_DIR ROWS_DIR [--topic T]
+A part of recompute.py. What is compared are files VIEW.csv, one for each view: `qoe_cta_2066`, `qoe_mux`, `qoe_conviva`,
+`qoe_marquee` and these with `_minutes`, with the view's columns in its first line, as
+`marquee lake sql "SELECT * FROM qoe_…" --format csv` prints them. A view by session is compared with the recomputed
+sessions, row by row and column by column; a view by minute with the recomputed minutes, cell by cell, and its sums over
+each cube with the sums over the sessions. A column of a view that has no formula here is a difference, too.
 
-ROWS_DIR has a file VIEW.json for each view, `qoe_cta_2066`, `qoe_mux`, `qoe_conviva`, `qoe_marquee` and these with
-`_minutes`: a JSON array of the view's rows, as `marquee lake sql "SELECT * FROM qoe_…" --format json` prints them. The
-rows of a view by session are compared with the latest revisions in `session_revisions`, column by column; the rows of a
-view by minute are summed for each cube and compared with the sums over the sessions. In both the ratios of a row have to
-follow from its own sums. A column of a view that has no formula here is a difference, too.
-
-A definition gives each session's numerators and denominators. A figure of many sessions is Σ numerator ÷ Σ denominator
-(`RATIOS`), never a mean of the sessions' ratios. The vector that they start from is that of docs/qoe.md, section 3.
-
-Prints one line, `{"rows": {VIEW: N, …}, "mismatches": M, "first": […]}`. Exit code 0: all agree; 1: some differ, are missing, come
-twice or are no sessions; 2: an input cannot be read.
+A definition gives each session's numerators and denominators (`DEFINITIONS`), and which measures of a minute they are
+(`MEASURES`). A figure of many sessions or minutes is Σ numerator ÷ Σ denominator (`RATIOS`), never a mean of ratios. The
+vector that they start from is that of docs/qoe.md, section 3.
 """
 
-import argparse
-import json
 import math
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lake import COLUMNS, DIMENSIONS, UnreadableLake, load
-from recompute import rows_as_dicts
+import duckdb
+
+from lake import COLUMNS, DIMENSIONS, rows_as_dicts
 
 Row = dict[str, object]
 
 KEY = ("session_id", "player_instance")
 
-# What every view says of its row besides the definition.
-OF_A_SESSION = {*KEY, *DIMENSIONS, "started_at", "is_final", "outcome", "autoplay"}
-OF_A_MINUTE = {*DIMENSIONS, "minute", "cube_name"}
+# What a view says of a session besides the definition.
+OF_A_SESSION = (*DIMENSIONS, "is_final", "outcome", "autoplay")
 
 CUBES = ("audience", "title", "network", "place", "player", "delivery", "plan")
 
 # Ratios and scores are floating-point numbers, worked out in another order elsewhere.
 TOLERANCE = 1e-9
-
-SHOWN = 5
 
 
 def cta_2066(row: Row) -> Row:
@@ -200,6 +191,80 @@ RATIOS: dict[str, dict[str, tuple[str, str, int]]] = {
     },
 }
 
+# Of attempts those that have an outcome, and time that is watched.
+_RESOLVED = "starts start_failures start_failures_business exits_before_start"
+_WATCHED = (
+    "startup_waiting_ms playing_ms rebuffer_ms seek_waiting_ms background_startup_waiting_ms background_playing_ms"
+    " background_rebuffer_ms background_seek_waiting_ms"
+)
+_STALL_MS = "rebuffer_ms background_rebuffer_ms"
+_SEEK_MS = "seek_waiting_ms background_seek_waiting_ms"
+_BITRATE = {"bitrate_bit_ms": "bitrate_bit_ms", "bitrate_media_ms": "bitrate_media_ms"}
+
+# The numerators and denominators of a minute: the sums of these measures of docs/qoe.md, section 4; a minus takes off.
+MEASURES: dict[str, dict[str, str]] = {
+    "qoe_cta_2066": {
+        "sessions": f"{_RESOLVED} -resolved_autoplays",
+        "failed_sessions": "start_failures start_failures_business playback_failures playback_failures_business",
+        "initial_startups": "startups",
+        "initial_startup_ms": "startup_ms",
+        "stall_count": "rebuffer_count background_rebuffer_count",
+        "stall_ms": _STALL_MS,
+        "watched_ms": _WATCHED,
+        **_BITRATE,
+    },
+    "qoe_mux": {
+        "views": _RESOLVED,
+        "started_views": "starts",
+        "video_startups": "first_pictures",
+        "video_startup_ms": "first_picture_ms",
+        "content_startups": "startups",
+        "content_startup_ms": "startup_ms",
+        "exits_before_start": "exits_before_start",
+        "start_failures": "start_failures",
+        "playback_failures": "start_failures playback_failures",
+        "business_exceptions": "start_failures_business playback_failures_business",
+        "rebuffer_ms": _STALL_MS,
+        "rebuffer_count": "rebuffer_count background_rebuffer_count",
+        "seek_count": "seek_count",
+        "seek_latency_ms": _SEEK_MS,
+        "watch_ms": _WATCHED,
+        **_BITRATE,
+        "upscale_per_mille_ms": "upscale_per_mille_ms",
+        "upscale_media_ms": "upscale_media_ms",
+    },
+    "qoe_conviva": {
+        "attempts": _RESOLVED,
+        "plays": "starts",
+        "ended_plays": "ended_plays",
+        "timed_starts": "startups",
+        "vst_ms": "startup_ms",
+        "ebvs": "exits_before_start",
+        "vsf_technical": "start_failures",
+        "vsf_business": "start_failures_business",
+        "vpf_technical": "playback_failures",
+        "vpf_business": "playback_failures_business",
+        "connection_induced_rebuffering_ms": _STALL_MS,
+        "rebuffering_ms": f"{_STALL_MS} {_SEEK_MS}",
+        "play_and_rebuffering_ms": f"playing_ms background_playing_ms {_STALL_MS} {_SEEK_MS}",
+        **_BITRATE,
+    },
+    "qoe_marquee": {
+        "attempts": _RESOLVED,
+        "playing_or_rebuffering_ms": "playing_ms rebuffer_ms",
+        "ad_or_rebuffering_ms": "ad_ms ad_rebuffer_ms",
+        **{
+            name: name
+            for name in (
+                "starts startups startup_ms exits_before_start quick_exits start_failures start_failures_business"
+                " playback_failures playback_failures_business rebuffer_count rebuffer_ms playing_ms ad_rebuffer_ms"
+                " height_px_ms height_media_ms"
+            ).split()
+        },
+        **_BITRATE,
+    },
+}
+
 # What needs whole sessions: no view by minute has it.
 ONLY_OF_SESSIONS: dict[str, set[str]] = {
     "qoe_cta_2066": set(),
@@ -308,8 +373,30 @@ NOTHING: Row = {
 }
 
 
-def compare_sessions(view: str, sessions: list[Row], viewed: list[Row]) -> list[Row]:
+def compare(connection: duckdb.DuckDBPyConnection, views_dir: Path) -> tuple[dict[str, int], list[Row]]:
+    """How many rows each view has, and what is wrong with them, in a lake with its recomputed tables."""
+    known = {name for definition in DEFINITIONS for name in (definition, f"{definition}_minutes")}
+    unknown = sorted({file.stem for file in views_dir.glob("*.csv")} - known)
+    rows, wrong = {}, [{"view": view, "problem": "no definition"} for view in unknown]
+    sessions = rows_as_dicts(
+        connection, "SELECT * FROM recomputed_sessions ORDER BY topic, session_id, player_instance"
+    )
+    for definition in DEFINITIONS:
+        for view, compare_view in [(definition, compare_sessions), (f"{definition}_minutes", compare_minutes)]:
+            # An empty field and an empty text both mean unknown.
+            connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE {view} AS FROM read_csv($path, header = true, all_varchar = true)",
+                {"path": str(views_dir / f"{view}.csv")},
+            )
+            (rows[view],) = connection.execute(f"SELECT count(*) FROM {view}").fetchone()
+            wrong += [{"view": view, **found} for found in compare_view(connection, definition, sessions)]
+    return rows, wrong
+
+
+def compare_sessions(connection: duckdb.DuckDBPyConnection, view: str, sessions: list[Row]) -> list[Row]:
     """What is wrong with the rows of the view by session."""
+    started_ms = "CAST(epoch_ms(CAST(started_at AS TIMESTAMPTZ)) AS VARCHAR) AS started_ms"
+    viewed = rows_as_dicts(connection, f"SELECT * EXCLUDE (started_at), {started_ms} FROM {view}")
     by_key: dict[tuple[object, ...], list[Row]] = {}
     for row in viewed:
         by_key.setdefault(_key(row), []).append(row)
@@ -323,71 +410,109 @@ def compare_sessions(view: str, sessions: list[Row], viewed: list[Row]) -> list[
         expected = DEFINITIONS[view](session)
         # A figure of rates is nothing of one session: the view has those that are.
         of_one = {name: value for name, value in ratios(view, expected).items() if name in rows[0]}
-        columns = _differences({**expected, **of_one}, rows[0], OF_A_SESSION)
+        of_it = {name: session[name] for name in (*KEY, *OF_A_SESSION, "started_ms")}
+        columns = _differences({**of_it, **expected, **of_one}, rows[0])
         if columns:
             wrong.append({**named, "columns": columns})
     return wrong + [{**dict(zip(KEY, key, strict=True)), "problem": "no session"} for key in by_key]
 
 
-def compare_minutes(view: str, sessions: list[Row], viewed: list[Row]) -> list[Row]:
-    """What is wrong with the rows of the view by minute."""
-    expected = sums(view, (DEFINITIONS[view](session) for session in sessions))
-    wrong = []
-    for cube_name in sorted({*CUBES, *(row["cube_name"] for row in viewed)}):
-        rows = [row for row in viewed if row["cube_name"] == cube_name]
-        lacking = [name for name in expected if any(name not in row for row in rows)]
-        if lacking:
-            wrong.append({"cube_name": cube_name, "problem": f"no column {', '.join(lacking)}"})
-            continue
-        columns = _differences(expected, sums(view, rows), set())
-        if columns:
-            wrong.append({"cube_name": cube_name, "columns": columns})
-        for row in rows:
-            own_sums = {name: row[name] for name in expected}
-            columns = _differences({**own_sums, **ratios_of_minutes(view, row)}, row, OF_A_MINUTE)
-            if columns:
-                wrong.append({"cube_name": cube_name, "minute": row["minute"], "columns": columns})
-    return wrong
+def compare_minutes(connection: duckdb.DuckDBPyConnection, definition: str, sessions: list[Row]) -> list[Row]:
+    """What is wrong with the rows of the view by minute: its columns, its cells, its sums over each cube."""
+    view, measures = f"{definition}_minutes", MEASURES[definition]
+    ratios_of_minutes = {
+        name: parts for name, parts in RATIOS[definition].items() if parts[1] not in ONLY_OF_SESSIONS[definition]
+    }
+    found = set(connection.table(view).columns)
+    known = {"minute", "cube_name", *DIMENSIONS, *measures, *ratios_of_minutes}
+    if found != known:
+        return [{"lacking": sorted(known - found), "unknown": sorted(found - known)}]
+    return [
+        *_compare_cells(connection, view, measures, ratios_of_minutes),
+        *_compare_cubes(connection, view, sums(definition, (DEFINITIONS[definition](row) for row in sessions))),
+    ]
 
 
-def ratios_of_minutes(view: str, row: Row) -> dict[str, float | None]:
-    """The ratios that need no whole sessions."""
-    whole = ONLY_OF_SESSIONS[view]
-    known = {**dict.fromkeys(whole, 0), **row}
-    parts = RATIOS[view]
-    return {name: value for name, value in ratios(view, known).items() if parts[name][1] not in whole}
+def _compare_cells(
+    connection: duckdb.DuckDBPyConnection,
+    view: str,
+    measures: dict[str, str],
+    ratios_of_minutes: dict[str, tuple[str, str, int]],
+) -> list[Row]:
+    """The cells of the view that are not what the recomputed minutes make of them. One without a row is zero."""
 
+    def total(names: str) -> str:
+        added = [name for name in names.split() if not name.startswith("-")]
+        taken_off = [name[1:] for name in names.split() if name.startswith("-")]
+        signed = f"CASE WHEN measure IN {_texts(added)} THEN value WHEN measure IN {_texts(taken_off)} THEN -value END"
+        return f"coalesce(sum({signed}), 0)"
 
-def latest_sessions(lake_dir: Path, topic: str | None) -> list[Row]:
-    """The latest revision of each session in the lake."""
-    tables = {name: COLUMNS[name] for name in ("session_revisions", "epochs")}
-    return rows_as_dicts(
-        load(lake_dir, topic, tables),
-        "SELECT * EXCLUDE (started_at, ended_at) FROM session_revisions"
-        " QUALIFY row_number() OVER (PARTITION BY topic, session_id, player_instance ORDER BY revision DESC) = 1"
-        " ORDER BY topic, session_id, player_instance",
+    def ratio(above: str, below: str, unit: int) -> str:
+        return f"CAST({above.replace(' ', ' + ')} AS DOUBLE) / nullif({below}, 0) / {unit}"
+
+    def sum_differs(name: str) -> str:
+        return f"coalesce(expected.{name}, 0) <> coalesce(actual.{name}, 0)"
+
+    def ratio_differs(name: str) -> str:
+        # Of a cell without a row the sums are compared.
+        both = f"expected.{name} IS NOT NULL AND actual.{name} IS NOT NULL"
+        is_close = f"abs(expected.{name} - actual.{name}) <= {TOLERANCE} * abs(expected.{name})"
+        is_same = f"if({both}, {is_close}, expected.{name} IS NULL AND actual.{name} IS NULL)"
+        return f"actual.copies IS NOT NULL AND NOT {is_same}"
+
+    differs = {name: sum_differs(name) for name in measures} | {name: ratio_differs(name) for name in ratios_of_minutes}
+    differing = ", ".join(f"CASE WHEN {condition} THEN '{name}' END" for name, condition in differs.items())
+    values = ", ".join(f"expected.{name} AS expected_{name}, actual.{name} AS actual_{name}" for name in differs)
+    rows = rows_as_dicts(
+        connection,
+        f"""
+        WITH sums AS (
+            SELECT "minute", cube_name, dimensions, {", ".join(f"{total(of)} AS {name}" for name, of in measures.items())}
+            FROM recomputed_minutes
+            JOIN cells USING (cell)
+            GROUP BY ALL
+        ),
+        expected AS (
+            SELECT *, {", ".join(f"{ratio(*parts)} AS {name}" for name, parts in ratios_of_minutes.items())} FROM sums
+        ),
+        viewed AS (
+            SELECT
+                minute_of(epoch_ms(CAST("minute" AS TIMESTAMPTZ))) AS "minute", cube_name,
+                known_dimensions({view}, NULL) AS dimensions,
+                {", ".join(f"CAST({name} AS HUGEINT) AS {name}" for name in measures)},
+                {", ".join(f"CAST({name} AS DOUBLE) AS {name}" for name in ratios_of_minutes)}
+            FROM {view}
+        ),
+        actual AS (
+            SELECT *, count(*) OVER (PARTITION BY "minute", cube_name, dimensions) AS copies FROM viewed
+        )
+        SELECT
+            cube_name, strftime(make_timestamp("minute" * 60000000), '%Y-%m-%dT%H:%M') AS "minute", dimensions,
+            coalesce(copies, 0) AS copies, list_filter([{differing}], lambda name: name IS NOT NULL) AS differing, {values}
+        FROM expected
+        FULL JOIN actual USING ("minute", cube_name, dimensions)
+        WHERE copies > 1 OR len(differing) > 0
+        ORDER BY ALL
+        """,
     )
+    return [
+        {
+            **{name: row[name] for name in ("cube_name", "minute", "dimensions", "copies")},
+            "columns": {
+                name: {"expected": row[f"expected_{name}"], "actual": row[f"actual_{name}"]} for name in row["differing"]
+            },
+        }
+        for row in rows
+    ]
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="definitions.py", description=__doc__.splitlines()[0])
-    parser.add_argument("lake_dir", type=Path, metavar="LAKE_DIR")
-    parser.add_argument("rows_dir", type=Path, metavar="ROWS_DIR")
-    parser.add_argument("--topic", help="only this topic (default: every topic)")
-    options = parser.parse_args(arguments)
-    rows, wrong = {}, []
-    try:
-        sessions = latest_sessions(options.lake_dir, options.topic)
-        for definition in DEFINITIONS:
-            for view, compare in [(definition, compare_sessions), (f"{definition}_minutes", compare_minutes)]:
-                viewed = json.loads((options.rows_dir / f"{view}.json").read_text(encoding="utf-8"))
-                rows[view] = len(viewed)
-                wrong += [{"view": view, **found} for found in compare(definition, sessions, viewed)]
-    except (UnreadableLake, OSError, ValueError, KeyError) as problem:
-        print(f"definitions.py: {problem}", file=sys.stderr)
-        return 2
-    print(json.dumps({"rows": rows, "mismatches": len(wrong), "first": wrong[:SHOWN]}))
-    return 1 if wrong else 0
+def _compare_cubes(connection: duckdb.DuckDBPyConnection, view: str, expected: Row) -> list[Row]:
+    """The cubes over which the view does not sum up to these sums over the sessions."""
+    totals = ", ".join(f"CAST(sum(CAST({name} AS HUGEINT)) AS VARCHAR) AS {name}" for name in expected)
+    found = rows_as_dicts(connection, f"SELECT cube_name, {totals} FROM {view} GROUP BY cube_name")
+    by_name = {name: dict.fromkeys(expected, "0") for name in CUBES} | {row.pop("cube_name"): row for row in found}
+    differences = {cube_name: _differences(expected, row) for cube_name, row in by_name.items()}
+    return [{"cube_name": cube_name, "columns": columns} for cube_name, columns in differences.items() if columns]
 
 
 def _is_resolved(row: Row) -> bool:
@@ -420,22 +545,27 @@ def _key(row: Row) -> tuple[object, ...]:
     return tuple(row.get(name) or "" for name in KEY)
 
 
-def _differences(expected: Row, actual: Row, others: set[str]) -> dict[str, dict[str, object]]:
+def _differences(expected: Row, actual: dict[str, str | None]) -> dict[str, dict[str, object]]:
     """The columns that differ, that are lacking, and that nothing is said of here."""
     columns = {
         name: {"expected": value, "actual": actual.get(name, "no such column")}
         for name, value in expected.items()
         if name not in actual or not _is_equal(value, actual[name])
     }
-    unknown = {name: {"expected": "no such column", "actual": actual[name]} for name in {*actual} - {*expected} - others}
+    unknown = {name: {"expected": "no such column", "actual": actual[name]} for name in {*actual} - {*expected}}
     return {**columns, **unknown}
 
 
-def _is_equal(expected: object, actual: object) -> bool:
-    if isinstance(expected, float) and isinstance(actual, int | float):
-        return math.isclose(expected, actual, rel_tol=TOLERANCE)
-    return expected == actual
+def _is_equal(expected: object, text: str | None) -> bool:
+    if expected is None or isinstance(expected, str):
+        return (expected or "") == (text or "")
+    if isinstance(expected, bool):
+        return text == str(expected).lower()
+    if isinstance(expected, float):
+        return text is not None and math.isclose(expected, float(text), rel_tol=TOLERANCE)
+    return text == str(expected)
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _texts(texts: list[str]) -> str:
+    """SQL that lists them; there may be none."""
+    return "({})".format(", ".join(f"'{text}'" for text in texts or [""]))

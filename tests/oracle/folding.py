@@ -3,6 +3,7 @@
 import duckdb
 
 import recompute
+from lake import rows_as_dicts
 from lake_builder import ORIGIN_MS, Row, bronze, lake_in_memory, session
 
 # What the tests call a row's seconds: the time in each state of the foreground, and all of the background.
@@ -18,7 +19,7 @@ class Folded:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
-        (self.row,) = recompute.rows_as_dicts(connection, "SELECT * FROM recomputed_sessions")
+        (self.row,) = rows_as_dicts(connection, "SELECT * FROM recomputed_sessions")
         self.has_minutes = False
 
     def __getitem__(self, column: str) -> object:

@@ -138,6 +138,47 @@ INVARIANTS: dict[str, str] = {
     """,
     "minute_cells_equal_the_recomputation": "SELECT count(*) FROM minute_mismatches",
     "minutes_of_each_cube_equal_the_sessions": "SELECT count(*) FROM total_mismatches",
+    # Nearest rank, for each combination of values of a cube: a bucket ends at γ^n ms and is γ = 1 % wide.
+    "startup_percentiles_are_one_percent_above_at_most": """
+        WITH shares AS (FROM (VALUES (0.5), (0.95), (0.99)) AS shares (share)),
+        of_sessions AS (
+            SELECT topic, cube_name, dimensions, share, startups[CAST(ceil(share * len(startups)) AS BIGINT)] AS startup_ms
+            FROM (
+                SELECT topic, cube_name, dimensions, list_sort(list(greatest(1, startup_ms))) AS startups
+                FROM session_dimensions
+                JOIN recomputed_sessions USING (session, topic)
+                WHERE startup_ms IS NOT NULL
+                GROUP BY ALL
+            )
+            CROSS JOIN shares
+        ),
+        buckets AS (
+            SELECT
+                topic, cube_name, dimensions,
+                1.01::DOUBLE ** CAST(replace(measure, 'startup_bucket_', '') AS INTEGER) AS up_to_ms, sum(value) AS startups
+            FROM written_minutes
+            JOIN cells USING (cell)
+            WHERE starts_with(measure, 'startup_bucket_')
+            GROUP BY ALL
+        ),
+        ranks AS (
+            SELECT
+                *, sum(startups) OVER (same ORDER BY up_to_ms) AS rank, sum(startups) OVER same AS startups_of_all
+            FROM buckets
+            WINDOW same AS (PARTITION BY topic, cube_name, dimensions)
+        ),
+        of_minutes AS (
+            SELECT topic, cube_name, dimensions, share, min(up_to_ms) FILTER (rank >= share * startups_of_all) AS startup_ms
+            FROM ranks
+            CROSS JOIN shares
+            GROUP BY ALL
+            HAVING max(startups_of_all) > 0
+        )
+        SELECT count(*)
+        FROM of_sessions AS expected
+        FULL JOIN of_minutes AS actual USING (topic, cube_name, dimensions, share)
+        WHERE (actual.startup_ms / expected.startup_ms BETWEEN 1 - 1e-9 AND 1.01 + 1e-9) IS NOT TRUE
+    """,
 }
 
 LOG_EVENTS = """

@@ -206,3 +206,9 @@ def load(
         where = f"for topic {topic} " if topic else ""
         raise UnreadableLake(f"the lake at {lake_dir} holds no epoch {where}yet")
     return connection
+
+
+def rows_as_dicts(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, object]]:
+    cursor = connection.execute(sql)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -1,15 +1,17 @@
 """Independent oracle of the playback job: sessions and minutes, recomputed from bronze in DuckDB.
 
-usage: recompute.py LAKE_DIR [--topic T] [--log-events N]
+usage: recompute.py LAKE_DIR [--topic T] [--log-events N] [--views VIEWS_DIR]
 
 Folds table `events` into sessions (fold.sql, sessions.sql) and compares them with the latest revisions in
 `session_revisions`; works out `qoe_minutes` cell by cell (minutes.sql); checks what must hold of the tables among each
-other (invariants.py). It reads each table's current version and expects every event to be folded: the input must have
+other (invariants.py); with what the views `qoe_…` say in VIEWS_DIR, compares that with what each definition makes of the
+recomputed sessions and minutes (definitions.py). It reads each table's current version and expects every event to be folded: the input must have
 ended, or the watermark have passed every hole, and the job have written the rows of open sessions (as it does when it
 stops).
 
 Prints one line: `sessions` recomputed, `mismatches` (sessions that differ, are missing or should not be there),
-`invariants` by name, `violations` of those that do not hold, `notes` (never a failure), `first` (some of what differs).
+`invariants` by name, `violations` of those that do not hold, `view_rows` and `view_mismatches` (rows and cubes of views that
+differ), `notes` (never a failure), `first` (some of what differs).
 NULL and the empty text both mean unknown and are equal; averages may differ by 1e-9, everything else by nothing.
 Exit code 0: all agrees; 1: something does not; 2: the lake is missing, empty or cannot be read.
 """
@@ -21,8 +23,9 @@ from pathlib import Path
 
 import duckdb
 
+import definitions
 from invariants import INVARIANTS, LOG_EVENTS, NOTES
-from lake import CONTEXT_COLUMNS, SESSION_NUMBERS, UnreadableLake, load
+from lake import CONTEXT_COLUMNS, SESSION_NUMBERS, UnreadableLake, load, rows_as_dicts
 
 # How copies split into duplicates and conflicts depends on their order of arrival: invariants.py compares the sums.
 EXACT_COLUMNS = [
@@ -54,12 +57,6 @@ def recompute_sessions(connection: duckdb.DuckDBPyConnection) -> None:
 def recompute_minutes(connection: duckdb.DuckDBPyConnection) -> None:
     """Adds the recomputed minutes to a lake with recomputed sessions."""
     run_script(connection, "minutes.sql")
-
-
-def rows_as_dicts(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, object]]:
-    cursor = connection.execute(sql)
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _difference(column: str) -> str:
@@ -122,21 +119,27 @@ def count_violations(connection: duckdb.DuckDBPyConnection, log_events: int | No
     return violations
 
 
-def report(connection: duckdb.DuckDBPyConnection, log_events: int | None) -> dict[str, object]:
+def report(
+    connection: duckdb.DuckDBPyConnection, log_events: int | None, views_dir: Path | None = None
+) -> dict[str, object]:
     """What is printed, of a lake with its recomputed tables."""
     compare_sessions(connection)
     violations = count_violations(connection, log_events)
+    view_rows, wrong_views = definitions.compare(connection, views_dir) if views_dir else ({}, [])
     shown = f"LIMIT {SHOWN_OF_EACH_KIND}"
     return {
         "sessions": count(connection, "SELECT count(*) FROM recomputed_sessions"),
         "mismatches": count(connection, "SELECT count(*) FROM session_mismatches"),
         "invariants": {name: found == 0 for name, found in violations.items()},
         "violations": {name: found for name, found in violations.items() if found},
+        "view_rows": view_rows,
+        "view_mismatches": len(wrong_views),
         "notes": {name: count(connection, sql) for name, sql in NOTES.items()},
         "first": [
             *map(describe_session_mismatch, rows_as_dicts(connection, f"SELECT * FROM session_mismatches {shown}")),
             *rows_as_dicts(connection, f"SELECT * FROM minute_mismatches {shown}"),
             *rows_as_dicts(connection, f"SELECT * FROM total_mismatches {shown}"),
+            *wrong_views[:SHOWN_OF_EACH_KIND],
         ],
     }
 
@@ -146,6 +149,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("lake_dir", type=Path, metavar="LAKE_DIR")
     parser.add_argument("--topic", help="only this topic (default: every topic, each on its own)")
     parser.add_argument("--log-events", type=int, metavar="N", help="events in the log, all compared topics together")
+    parser.add_argument("--views", type=Path, metavar="VIEWS_DIR", help="VIEW.csv for each view of the definitions")
     return parser.parse_args(arguments)
 
 
@@ -158,9 +162,14 @@ def main(arguments: list[str]) -> int:
         return 2
     recompute_sessions(connection)
     recompute_minutes(connection)
-    result = report(connection, options.log_events)
+    try:
+        result = report(connection, options.log_events, options.views)
+    except duckdb.IOException as problem:
+        print(f"recompute.py: {problem}", file=sys.stderr)
+        return 2
     print(json.dumps(result))
-    return 0 if result["mismatches"] == 0 and all(result["invariants"].values()) else 1
+    agrees = result["mismatches"] == result["view_mismatches"] == 0 and all(result["invariants"].values())
+    return 0 if agrees else 1
 
 
 if __name__ == "__main__":

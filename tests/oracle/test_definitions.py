@@ -1,12 +1,15 @@
 """Tests of definitions.py: the example in which the definitions disagree, the published scores, and what each
-definition counts; figures worked out by hand."""
+definition counts, figures worked out by hand; and views in which one thing is wrong."""
 
-import json
+import csv
 
+import duckdb
 import pytest
 
 import definitions
-from lake_builder import TOPIC, epoch, session, write_lake
+import recompute
+from lake import DIMENSIONS
+from lake_builder import bronze, lake_in_memory, session
 
 # Startup 2 s, 60 s played, a stall of 5 s, 3 s of waiting after a seek, a pause of 10 s.
 WORKED_EXAMPLE = session(
@@ -288,77 +291,140 @@ def test_a_view_has_its_scores():
     assert definitions.mux(session(outcome="exit_before_start"))["smoothness_score"] is None
 
 
-# The command line.
+# Views, compared with what the definitions make of bronze.
+
+EVENTS = [
+    (0, "play_requested"),
+    (2, "first_frame"),
+    (22, "rebuffer_start"),
+    (27, "rebuffer_end"),
+    (47, "seek_start"),
+    (50, "seek_end"),
+    (60, "pause"),
+    (70, "resume"),
+    (80, "session_end", {"detail": "ended"}),
+]
+
+# What it adds to each minute. A cube without the country has it without any dimension.
+MINUTES = [
+    {
+        **dict.fromkeys("attempts startups first_pictures starts ended_plays rebuffer_count seek_count".split(), 1),
+        **dict.fromkeys("startup_ms first_picture_ms startup_waiting_ms".split(), 2000),
+        **{"playing_ms": 50_000, "rebuffer_ms": 5000, "seek_waiting_ms": 3000},
+    },
+    {"playing_ms": 10_000},
+]
+WITHOUT_COUNTRY = ("player", "delivery")
+
+
+@pytest.fixture(scope="module")
+def worked_lake():
+    """The worked example in bronze, with what is recomputed of it."""
+    # Whether a session is over is for the watermark to say.
+    connection = lake_in_memory({"events": bronze(EVENTS, country="DE"), "session_revisions": [session()]})
+    recompute.recompute_sessions(connection)
+    recompute.recompute_minutes(connection)
+    return connection
 
 
 @pytest.fixture
-def run(tmp_path, capsys):
-    """Compares views, of which some are given and the others right, with a lake of two revisions of one session; gives
-    the exit code and the report."""
-    open_row = {**WORKED_EXAMPLE, "is_final": False, "rebuffer_ms": 1}
-    lake_dir = tmp_path / "lake"
-    write_lake(
-        lake_dir, {"session_revisions": [open_row, {**WORKED_EXAMPLE, "revision": 2}], "epochs": [epoch(1, 1, 1, 1)]}
-    )
+def compare(worked_lake, tmp_path):
+    """Compares views, of which some are given and the others right."""
 
-    def run_on(**views):
+    def compare_with(**views):
         right = {view: [view_row(view)] for view in definitions.DEFINITIONS}
         right |= {f"{view}_minutes": minute_rows(view) for view in definitions.DEFINITIONS}
         for view, rows in {**right, **views}.items():
-            (tmp_path / f"{view}.json").write_text(json.dumps(rows))
-        code = definitions.main([str(lake_dir), str(tmp_path)])
-        printed = capsys.readouterr()
-        return code, json.loads(printed.out) if printed.out else printed.err
+            with (tmp_path / f"{view}.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, rows[0] if rows else right[view][0])
+                writer.writeheader()
+                writer.writerows(rows)
+        return definitions.compare(worked_lake, tmp_path)
 
-    return run_on
+    return compare_with
+
+
+def as_text(columns):
+    return {name: str(value).lower() if isinstance(value, bool) else value for name, value in columns.items()}
 
 
 def view_row(view, **columns):
     """What the view by session says of the worked example, or should not."""
     said = definitions.DEFINITIONS[view](WORKED_EXAMPLE)
-    key = {"session_id": "s", "player_instance": None, "country": "DE", "is_final": True}
-    return {**key, **said, **definitions.ratios(view, said), **columns}
+    of_one = {name: value for name, value in definitions.ratios(view, said).items() if value is not None}
+    row = dict.fromkeys(["session_id", "player_instance", "started_at", *DIMENSIONS])
+    row |= {"session_id": "s", "started_at": "2024-01-01T00:00:00Z", "country": "DE", "outcome": "played"}
+    return as_text({**row, "is_final": True, "autoplay": False, **said, **of_one, **columns})
 
 
 def minute_rows(view, **columns):
-    """What the view by minute says of it when everything came in one minute, for each cube."""
-    said = definitions.sums(view, [definitions.DEFINITIONS[view](WORKED_EXAMPLE)])
-    key = {"minute": "2024-01-01T00:00:00", "country": "DE"}
-    row = {**key, **said, **definitions.ratios_of_minutes(view, said)}
-    return [{**row, "cube_name": cube_name, **columns} for cube_name in definitions.CUBES]
+    """What the view by minute says of it, for each cube; the cubes in order, the minutes of a cube one after the other."""
+    rows = []
+    for cube_name in definitions.CUBES:
+        for index, minute in enumerate(MINUTES):
+            said = {
+                name: sum(minute.get(measure, 0) for measure in measures.split())
+                for name, measures in definitions.MEASURES[view].items()
+            }
+            whole = dict.fromkeys(definitions.ONLY_OF_SESSIONS[view], 0)
+            figures_of = definitions.ratios(view, {**whole, **said})
+            of_it = {name: figures_of[name] for name, parts in definitions.RATIOS[view].items() if parts[1] not in whole}
+            row = {"minute": f"2024-01-01T00:0{index}:00Z", "cube_name": cube_name, **dict.fromkeys(DIMENSIONS)}
+            row["country"] = None if cube_name in WITHOUT_COUNTRY else "DE"
+            rows.append({**row, **said, **of_it, **columns})
+    return rows
 
 
-def test_right_rows_pass(run):
-    rows = {view: 1 for view in definitions.DEFINITIONS} | {f"{view}_minutes": 7 for view in definitions.DEFINITIONS}
-    assert run() == (0, {"rows": rows, "mismatches": 0, "first": []})
+def test_right_rows_pass(compare):
+    rows = {view: 1 for view in definitions.DEFINITIONS} | {f"{view}_minutes": 14 for view in definitions.DEFINITIONS}
+    assert compare() == (rows, [])
 
 
-def test_a_score_may_differ_by_what_floating_point_rounds(run):
+@pytest.mark.parametrize(
+    ("view", "columns"),
+    [
+        ("qoe_cta_2066", {"watched_ms": 60_000, "stall_ms": 5000, "initial_startups": 1}),
+        ("qoe_mux", {"views": 1, "watch_ms": 60_000, "seek_latency_ms": 3000}),
+        ("qoe_conviva", {"attempts": 1, "rebuffering_ms": 8000, "play_and_rebuffering_ms": 58_000}),
+        ("qoe_marquee", {"attempts": 1, "rebuffer_ms": 5000, "playing_or_rebuffering_ms": 55_000}),
+    ],
+)
+def test_the_first_minute(view, columns):
+    first = minute_rows(view)[0]
+    assert {name: first[name] for name in columns} == columns
+
+
+def test_a_score_may_differ_by_what_floating_point_rounds(compare):
     score = definitions.mux(WORKED_EXAMPLE)["smoothness_score"]
-    assert run(qoe_mux=[view_row("qoe_mux", smoothness_score=score * (1 + 1e-12), startup_score=80)])[0] == 0
-    assert run(qoe_mux=[view_row("qoe_mux", smoothness_score=score * (1 + 1e-8))])[0] == 1
+    assert compare(qoe_mux=[view_row("qoe_mux", smoothness_score=score * (1 + 1e-12), startup_score=80)])[1] == []
+    assert len(compare(qoe_mux=[view_row("qoe_mux", smoothness_score=score * (1 + 1e-8))])[1]) == 1
 
 
 @pytest.mark.parametrize(
     ("column", "expected", "actual"),
     [
-        ("watched_ms", 70_000, 80_000),
-        ("stalled_ratio", 5 / 70, 5 / 71),
-        ("something_new", "no such column", 1),
+        ("watched_ms", 70_000, "80000"),
+        ("watched_ms", 70_000, None),
+        ("stalled_ratio", 5 / 70, "0.07"),
+        ("something_new", "no such column", "1"),
+        ("country", "DE", "FR"),
+        ("isp", None, "an isp"),
+        ("outcome", "played", "unknown"),
+        ("is_final", True, "false"),
+        ("avg_bitrate_kbps", None, "1.0"),
     ],
 )
-def test_a_wrong_column_is_named(run, column, expected, actual):
-    code, report = run(qoe_cta_2066=[view_row("qoe_cta_2066", **{column: actual})])
-    (wrong,) = report["first"]
-    assert (code, wrong["view"], wrong["session_id"]) == (1, "qoe_cta_2066", "s")
+def test_a_wrong_column_is_named(compare, column, expected, actual):
+    (wrong,) = compare(qoe_cta_2066=[view_row("qoe_cta_2066", **{column: actual})])[1]
+    assert (wrong["view"], wrong["session_id"]) == ("qoe_cta_2066", "s")
     assert wrong["columns"] == {column: {"expected": expected, "actual": actual}}
 
 
-def test_a_column_that_is_lacking_is_named(run):
+def test_a_column_that_is_lacking_is_named(compare):
     row = view_row("qoe_cta_2066")
     del row["stall_ms"]
-    code, report = run(qoe_cta_2066=[row])
-    assert (code, report["first"][0]["columns"]["stall_ms"]["actual"]) == (1, "no such column")
+    (wrong,) = compare(qoe_cta_2066=[row])[1]
+    assert wrong["columns"]["stall_ms"]["actual"] == "no such column"
 
 
 @pytest.mark.parametrize(
@@ -369,38 +435,69 @@ def test_a_column_that_is_lacking_is_named(run):
         ([view_row("qoe_mux"), view_row("qoe_mux", session_id="other")], "no session"),
     ],
 )
-def test_missing_and_extra_rows_are_found(run, rows, problem):
-    code, report = run(qoe_mux=rows)
-    assert (code, [mismatch["problem"] for mismatch in report["first"]]) == (1, [problem])
+def test_missing_and_extra_rows_are_found(compare, rows, problem):
+    assert [mismatch["problem"] for mismatch in compare(qoe_mux=rows)[1]] == [problem]
 
 
-def test_a_cube_with_other_sums_is_named(run):
+def test_a_wrong_cell_is_named(compare):
     rows = minute_rows("qoe_marquee")
-    code, report = run(qoe_marquee_minutes=[*rows, {**rows[2], "rebuffer_count": 1, "rebuffer_ms": 0}])
-    (wrong,) = [mismatch for mismatch in report["first"] if "rebuffer_count" in mismatch["columns"]]
-    assert (code, wrong["view"], wrong["cube_name"]) == (1, "qoe_marquee_minutes", "network")
-    assert wrong["columns"]["rebuffer_count"] == {"expected": 1, "actual": 2}
+    # The sums over the cube are right: a stall is in another country.
+    rows.append({**rows[4], **dict.fromkeys(definitions.MEASURES["qoe_marquee"], 0), "country": "FR", "rebuffer_count": 1})
+    rows[4] = {**rows[4], "rebuffer_count": 0}
+    wrong = compare(qoe_marquee_minutes=rows)[1]
+    assert [(cell["cube_name"], cell["minute"], cell["dimensions"][0]["value"]) for cell in wrong] == [
+        ("network", "2024-01-01T00:00", "DE"),
+        ("network", "2024-01-01T00:00", "FR"),
+    ]
+    assert wrong[0]["columns"] == {"rebuffer_count": {"expected": 1, "actual": 0}}
+
+
+def test_a_cube_with_other_sums_is_named(compare):
+    rows = minute_rows("qoe_marquee")
+    wrong = compare(qoe_marquee_minutes=[*rows[:4], {**rows[4], "quick_exits": 1}, *rows[5:]])[1]
+    in_all = {"quick_exits": {"expected": 0, "actual": 1}}
+    assert [mismatch["columns"] for mismatch in wrong] == [in_all, {"quick_exits": {"expected": 0, "actual": "1"}}]
+    assert {mismatch["cube_name"] for mismatch in wrong} == {"network"}
+
+
+def test_a_cell_of_zeros_may_be_there_or_not(compare):
+    zeros = dict.fromkeys(definitions.MEASURES["qoe_mux"], 0)
+    nothing = dict.fromkeys(definitions.RATIOS["qoe_mux"])
+    rows = minute_rows("qoe_mux")
+    assert compare(qoe_mux_minutes=[*rows, {**rows[0], "country": "FR", **zeros, **nothing}])[1] == []
 
 
 @pytest.mark.parametrize(
     ("rows", "wrong"),
     [
-        (minute_rows("qoe_mux")[1:], {"audience"}),
+        (minute_rows("qoe_mux")[2:], {"audience"}),
+        ([*minute_rows("qoe_mux"), minute_rows("qoe_mux")[0]], {"audience"}),
         (minute_rows("qoe_mux", rebuffer_ratio=0.1), {*definitions.CUBES}),
-        (minute_rows("qoe_mux", views_of_a_moon=0), {*definitions.CUBES}),
+        (minute_rows("qoe_mux", rebuffer_ratio=None), {*definitions.CUBES}),
         ([*minute_rows("qoe_mux"), {**minute_rows("qoe_mux")[0], "cube_name": "moon", "views": 9}], {"moon"}),
     ],
-    ids=["a cube is missing", "a ratio", "a column", "a cube too many"],
+    ids=["a cube is missing", "a row twice", "a ratio", "no ratio", "a cube too many"],
 )
-def test_minutes_that_are_wrong_are_found(run, rows, wrong, monkeypatch):
-    monkeypatch.setattr(definitions, "SHOWN", 10)
-    code, report = run(qoe_mux_minutes=rows)
-    assert (code, {mismatch["cube_name"] for mismatch in report["first"]}) == (1, wrong)
+def test_minutes_that_are_wrong_are_found(compare, rows, wrong):
+    assert {mismatch["cube_name"] for mismatch in compare(qoe_mux_minutes=rows)[1]} == wrong
 
 
-def test_what_cannot_be_read_is_said(run, tmp_path):
-    code, said = run(qoe_mux_minutes=[{"session_id": "s"}])
-    assert (code, "cube_name" in said) == (2, True)
-    assert definitions.main([str(tmp_path / "nowhere"), str(tmp_path)]) == 2
-    (tmp_path / "qoe_mux.json").unlink()
-    assert definitions.main([str(tmp_path / "lake"), str(tmp_path)]) == 2
+def test_columns_of_minutes_that_nobody_knows_are_named(compare):
+    rows = [{**row, "views_of_a_moon": 0} for row in minute_rows("qoe_mux")]
+    for row in rows:
+        del row["views"]
+    assert compare(qoe_mux_minutes=rows)[1] == [
+        {"view": "qoe_mux_minutes", "lacking": ["views"], "unknown": ["views_of_a_moon"]}
+    ]
+
+
+def test_a_view_that_nobody_knows_is_named(compare, tmp_path):
+    (tmp_path / "qoe_moon.csv").write_text("views\n1\n")
+    assert compare()[1] == [{"view": "qoe_moon", "problem": "no definition"}]
+
+
+def test_what_cannot_be_read_is_said(compare, worked_lake, tmp_path):
+    compare()
+    (tmp_path / "qoe_mux.csv").unlink()
+    with pytest.raises(duckdb.IOException):
+        definitions.compare(worked_lake, tmp_path)

@@ -233,6 +233,14 @@ def test_extra_and_missing_sessions_are_found(tampered, run, tamper, problem):
         (change("qoe_minutes", of_cube("title"), startup_buckets=[]), "minutes_of_each_cube_equal_the_sessions"),
         (change("qoe_minutes", of_cube("player"), ended_plays=0), "minutes_of_each_cube_equal_the_sessions"),
         (remove("qoe_minutes", of_cube("delivery")), "minutes_of_each_cube_equal_the_sessions"),
+        (
+            change("qoe_minutes", of_cube("network"), startup_buckets=[762, 1]),
+            "startup_percentiles_are_one_percent_above_at_most",
+        ),
+        (
+            change("qoe_minutes", of_cube("title"), country="FR"),
+            "startup_percentiles_are_one_percent_above_at_most",
+        ),
         (remove("qoe_minutes", -1), "minutes_of_each_cube_equal_the_sessions"),
     ],
 )
@@ -346,3 +354,4 @@ def test_what_cannot_be_read_is_said(right_lake, tmp_path, run):
     write_lake(tmp_path, {})
     assert "holds no epoch yet" in complaint(tmp_path)
     assert "holds no epoch for topic other" in complaint(right_lake, "--topic", "other")
+    assert "qoe_cta_2066.csv" in complaint(right_lake, "--views", str(tmp_path))

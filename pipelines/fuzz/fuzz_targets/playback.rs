@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(init: marquee_fuzz::write_seeds("playback"), |data: &[u8]| marquee_fuzz::check_accounting(data));
+fuzz_target!(init: marquee_fuzz::write_seeds("playback"), |data: &[u8]| marquee_fuzz::check_playback(data));

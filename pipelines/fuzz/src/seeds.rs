@@ -11,7 +11,7 @@ use marquee_events::{ContentType, interactions_to_json, to_json};
 use marquee_stream::RecordType;
 use prost::Message as _;
 
-use crate::records::{Kind, START_MS, piece};
+use crate::records::{DAY_AND_MORE_MS, FEATURES, Kind, PLAYBACK, START_MS, piece};
 
 /// Reports of hls.js and dash.js, see docs/cmcd.md.
 const PLAYERS: [&str; 2] = [
@@ -38,7 +38,8 @@ pub fn write_seeds(target: &str) {
             vec![[vec![0], json].concat(), [vec![1], around().encode_to_vec()].concat()]
         }
         "cmcd" => PLAYERS.iter().chain(&LINES).map(|text| text.as_bytes().to_vec()).collect(),
-        "playback" => vec![topic(0), topic(1)],
+        "playback" => vec![playback_topic(0), playback_topic(1)],
+        "features" => (0..4).map(features_topic).collect(),
         other => panic!("there is no target {other}"),
     };
     for (number, seed) in seeds.iter().enumerate() {
@@ -159,10 +160,11 @@ fn around() -> interactions::InteractionBatch {
 }
 
 /// Records of every kind, for a shard that reads players (`mode` 0) or an import (1).
-fn topic(mode: u8) -> Vec<u8> {
+fn playback_topic(mode: u8) -> Vec<u8> {
     let batch = events();
     let protobuf = batch.encode_to_vec();
     let of = |content_type| Kind::Record(RecordType::ViewEvents(content_type));
+    let piece = |kind, wait_ms, payload: &[u8]| piece(PLAYBACK, kind, wait_ms, payload);
     [
         vec![mode],
         piece(of(ContentType::Protobuf), 100, &protobuf),
@@ -173,6 +175,42 @@ fn topic(mode: u8) -> Vec<u8> {
         piece(Kind::CmcdBody, 60_000, LINES[0].as_bytes()),
         piece(Kind::Record(RecordType::Interactions(ContentType::Json)), 5, b"{}"),
         piece(Kind::Record(RecordType::LiveDeltas), 5, b"\x01"),
+        piece(Kind::ReceivedAt, 5, &i64::MAX.to_le_bytes()),
+        piece(of(ContentType::Json), 5, to_json(&batch).as_bytes()),
+        piece(Kind::Record(RecordType::EndOfInput), 5, b""),
+        piece(of(ContentType::Protobuf), 100, &protobuf),
+    ]
+    .concat()
+}
+
+/// The same for a shard of features: players (`mode` 0 and 2) or an import, with the online store (below 2) or without.
+fn features_topic(mode: u8) -> Vec<u8> {
+    let batch = around();
+    let protobuf = batch.encode_to_vec();
+    let of = |content_type| Kind::Record(RecordType::Interactions(content_type));
+    // Another viewer, without ids, one of whose interactions is of the future and one of no known kind.
+    let mut others = around();
+    others.context = Some(interactions::Context { profile_id: "q".to_owned(), ..interactions::Context::default() });
+    others.interactions.iter_mut().for_each(|interaction| interaction.interaction_id.clear());
+    others.interactions[1].event_time_ms += 3_600_000;
+    others.interactions[3].payload = None;
+    let piece = |kind, wait_ms, payload: &[u8]| piece(FEATURES, kind, wait_ms, payload);
+    [
+        vec![mode],
+        piece(of(ContentType::Protobuf), 100, &protobuf),
+        piece(of(ContentType::Json), 500, interactions_to_json(&batch).as_bytes()),
+        piece(of(ContentType::Protobuf), 60_000, &others.encode_to_vec()),
+        piece(of(ContentType::Json), 20, b"{\"context\":{\"profile_id\":\"p\"},\"interactions\":[{}]}"),
+        piece(Kind::Again, 5, b"\x02"),
+        piece(of(ContentType::Protobuf), 20, &protobuf[..protobuf.len() / 2]),
+        piece(Kind::Later(DAY_AND_MORE_MS), 5, b""),
+        piece(Kind::Again, 5, b"\x00"),
+        piece(Kind::Later(-DAY_AND_MORE_MS), 5, b""),
+        piece(Kind::ReceivedAt, 5, &i64::MAX.to_le_bytes()),
+        piece(of(ContentType::Protobuf), 100, &protobuf),
+        piece(Kind::Record(RecordType::ViewEvents(ContentType::Json)), 5, b"{}"),
+        piece(Kind::Record(RecordType::LiveDeltas), 5, b"\x01"),
+        piece(Kind::Record(RecordType::Job), 5, b""),
         piece(Kind::Record(RecordType::EndOfInput), 5, b""),
         piece(of(ContentType::Protobuf), 100, &protobuf),
     ]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, Int32Array, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
+use marquee_events::interactions::MAX_TIME_MS;
 use marquee_lake::tables;
 use marquee_stream::Record;
 
@@ -42,13 +43,21 @@ struct DeadLetter {
     bytes: Vec<u8>,
 }
 
+/// What is wrong with the instant at which a record came (ms since the epoch): (reason, detail). No collector writes
+/// another, but a log is open to others: times corrected by it would overflow.
+pub(crate) fn bad_arrival(received_at_ms: i64) -> Option<(&'static str, String)> {
+    let is_good = (0..=MAX_TIME_MS).contains(&received_at_ms);
+    (!is_good).then(|| ("bad_time", format!("received_at_ms {received_at_ms} is not between 0 and {MAX_TIME_MS}")))
+}
+
 impl DeadLetters {
     pub(crate) fn push(&mut self, broken: Broken<'_>) {
         let Broken { index, event_count, reason, detail, content_type, record } = broken;
         let is_first = self.kept_of.replace(record.offset) != Some(record.offset);
         let bytes = if is_first { record.payload.to_vec() } else { Vec::new() };
         self.bytes += bytes.len() + detail.len() + size_of::<DeadLetter>();
-        let (offset, received_at_ms) = (record.offset, record.header.received_at_ms);
+        // An instant that no calendar has could be written, but not shown.
+        let (offset, received_at_ms) = (record.offset, record.header.received_at_ms.clamp(0, MAX_TIME_MS));
         self.letters.push(DeadLetter {
             offset,
             index,

@@ -17,7 +17,7 @@ const HORIZON_MS: i64 = 24 * 60 * 60 * 1000;
 /// The arrivals of one profile: 8 kB at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Arrivals {
-    /// When the last record came (ms since the epoch, on the collector's clock).
+    /// When the last record came (ms since the epoch): the latest instant at which any of the shard had come by then.
     last_received_ms: i64,
     clock_shift_ms: i64,
     /// Hashes of ids, oldest first. Of 1024, two collide once in 10¹³ profiles.
@@ -25,17 +25,17 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// A record came at this instant (ms since the epoch, on the collector's clock).
-    pub(crate) fn start_record(&mut self, received_at_ms: i64) {
-        if self.is_over(received_at_ms) {
+    /// A record came; the shard's latest came at `latest_received_ms` (since the epoch, on the collectors' clocks).
+    pub(crate) fn start_record(&mut self, latest_received_ms: i64) {
+        if self.is_over(latest_received_ms) {
             *self = Self::default();
         }
-        self.last_received_ms = self.last_received_ms.max(received_at_ms);
+        self.last_received_ms = self.last_received_ms.max(latest_received_ms);
     }
 
     /// Whether nothing of it would be used at this instant.
-    pub(crate) fn is_over(&self, received_at_ms: i64) -> bool {
-        received_at_ms.saturating_sub(self.last_received_ms) > HORIZON_MS
+    pub(crate) fn is_over(&self, latest_received_ms: i64) -> bool {
+        latest_received_ms.saturating_sub(self.last_received_ms) > HORIZON_MS
     }
 
     /// What corrects the clock of a batch (ms). A shift stays until the error changes by more than the tolerance:

@@ -63,9 +63,14 @@ impl InteractionRows {
     }
 
     pub(crate) fn push(&mut self, row: InteractionRow) {
-        let text = |text: Option<&str>| text.map_or(0, str::len);
-        let texts = row.interaction_id.len() + text(row.payload.title_id()) + text(row.payload.tracking_token());
-        self.bytes += size_of::<InteractionRow>() + texts;
+        let (payload, text) = (&row.payload, |text: Option<&str>| text.map_or(0, str::len));
+        let ids = text(payload.title_id()) + text(payload.session_id()) + text(payload.tracking_token());
+        let others = match payload {
+            Payload::Impression(impression) => impression.row_id.len(),
+            Payload::Search(search) => search.query.len(),
+            _ => 0,
+        };
+        self.bytes += size_of::<InteractionRow>() + row.interaction_id.len() + ids + others;
         self.rows.push((self.records.len() as u32 - 1, row));
     }
 

@@ -26,7 +26,7 @@ use super::profile_rows::{ProfileRows, RowSignal, has_row};
 use super::rules::broken_rule;
 use super::title_rows::{AsOf, title_tables};
 use super::{FeaturesMode, TitleGenres};
-use crate::dead_letters::{Broken, DeadLetters};
+use crate::dead_letters::{Broken, DeadLetters, bad_arrival};
 use crate::playback::WATERMARK_DELAY_MS;
 
 /// Profiles or titles in one write to the online store: some MB of states, cloned for it.
@@ -131,8 +131,9 @@ impl FeaturesShard {
         let InteractionBatch { context, sent_at_ms, interactions } = batch;
         let profile_id = context.profile_id.clone();
         let mut arrivals = self.arrivals.remove(&profile_id).unwrap_or_default();
-        arrivals.start_record(received_at_ms);
         self.latest_received_ms = self.latest_received_ms.max(received_at_ms);
+        // The clock that the end of an epoch forgets by: where epochs end changes nothing then.
+        arrivals.start_record(self.latest_received_ms);
         let clock_shift_ms = if is_imported { 0 } else { arrivals.clock_shift_ms(sent_at_ms, received_at_ms) };
         let meta =
             RecordMeta { offset: record.offset, received_at_ms, sent_at_ms, clock_shift_ms, is_imported, context };
@@ -294,17 +295,24 @@ impl ShardState for FeaturesShard {
         for record in records {
             let event_count = record.header.event_count;
             match record.header.record_type {
-                RecordType::Interactions(content_type) => match decode_interactions(content_type, &record.payload) {
-                    Ok(batch) => self.take_in(record, batch, content_type),
-                    Err(error) => self.dead_letters.push(Broken {
-                        index: -1,
-                        event_count: event_count.max(1),
-                        reason: "undecodable",
-                        detail: error.to_string(),
-                        content_type: content_type.mime(),
-                        record,
-                    }),
-                },
+                RecordType::Interactions(content_type) => {
+                    let decoded = match bad_arrival(record.header.received_at_ms) {
+                        Some(broken) => Err(broken),
+                        None => decode_interactions(content_type, &record.payload)
+                            .map_err(|error| ("undecodable", error.to_string())),
+                    };
+                    match decoded {
+                        Ok(batch) => self.take_in(record, batch, content_type),
+                        Err((reason, detail)) => self.dead_letters.push(Broken {
+                            index: -1,
+                            event_count: event_count.max(1),
+                            reason,
+                            detail,
+                            content_type: content_type.mime(),
+                            record,
+                        }),
+                    }
+                }
                 // Features have no end: an import's last interaction is as good as any.
                 RecordType::EndOfInput => {}
                 RecordType::ViewEvents(_) | RecordType::LiveDeltas | RecordType::Job => {

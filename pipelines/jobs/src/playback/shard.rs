@@ -24,7 +24,7 @@ use super::state_log::StateLog;
 use super::timers::Timers;
 use super::turns::{OpenTurns, Turn};
 use super::{HORIZON_MS, PlaybackMode, WATERMARK_DELAY_MS};
-use crate::dead_letters::{Broken, DeadLetters};
+use crate::dead_letters::{Broken, DeadLetters, bad_arrival};
 use crate::live::LiveRecordRef;
 
 /// Records that are looked up together: enough for the memory to be busy, few enough to stay in the first cache.
@@ -145,15 +145,22 @@ impl PlaybackShard {
     fn take_any(&mut self, record: &Record, ahead: &mut Ahead<'_>) {
         match record.header.record_type {
             RecordType::ViewEvents(content_type) => {
-                if let (Some((split, _)), Some(context)) = (ahead.split.take(), ahead.context.take()) {
+                let known = (ahead.split.take(), ahead.context.take());
+                let taken = if let Some(broken) = bad_arrival(record.header.received_at_ms) {
+                    Err(broken)
+                } else if let (Some((split, _)), Some(context)) = known {
                     let (sent_at_ms, events) = (split.sent_at_ms, &ahead.events);
                     self.view_events(&Batch { record, content_type, context, sent_at_ms, events, places: None });
-                } else if let Err(error) = self.take_decoded(record, content_type) {
+                    Ok(())
+                } else {
+                    self.take_decoded(record, content_type).map_err(|error| ("undecodable", error.to_string()))
+                };
+                if let Err((reason, detail)) = taken {
                     self.dead_letters.push(Broken {
                         index: -1,
                         event_count: record.header.event_count.max(1),
-                        reason: "undecodable",
-                        detail: error.to_string(),
+                        reason,
+                        detail,
                         content_type: content_type.mime(),
                         record,
                     });

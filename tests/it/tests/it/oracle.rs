@@ -1,10 +1,15 @@
 //! Runs the Python oracles of `tests/oracle`, which share no code with what they check.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use arrow::json::writer::{JsonArray, WriterBuilder};
-use marquee_lake_delta::DeltaLake;
+use arrow::csv::Writer;
+use arrow::record_batch::RecordBatch;
+use marquee_events::SystemClock;
+use marquee_lake::views;
+use marquee_lake_delta::{DeltaLake, LakeOptions};
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -28,6 +33,13 @@ pub fn data() -> Option<PathBuf> {
 /// # Panics
 /// When it finds a difference or cannot run: the Python environment is part of the set-up (`make test`).
 pub fn check(script: &str, arguments: &[&str]) -> serde_json::Value {
+    let (agrees, found) = run(script, arguments);
+    assert!(agrees, "{script} {arguments:?} says: {found:#}");
+    found
+}
+
+/// The same; whether everything agrees.
+fn run(script: &str, arguments: &[&str]) -> (bool, serde_json::Value) {
     let python = root().join(".venv/bin/python");
     assert!(python.exists(), "no Python environment: `make test` sets it up");
     let output = Command::new(python)
@@ -37,31 +49,50 @@ pub fn check(script: &str, arguments: &[&str]) -> serde_json::Value {
         .expect("Python starts");
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script} {arguments:?} says:\n{stdout}\n{stderr}");
     let line = stdout.lines().last().unwrap_or_default();
-    serde_json::from_str(line).unwrap_or_else(|e| panic!("{script} prints JSON: {e}: {stdout}"))
+    let found = serde_json::from_str(line);
+    (
+        output.status.success(),
+        found.unwrap_or_else(|e| panic!("{script} {arguments:?} prints JSON: {e}: {stdout}{stderr}")),
+    )
 }
 
-/// Recomputes a lake from bronze in DuckDB and checks the invariants.
+/// Recomputes a lake from bronze in DuckDB: sessions, minutes and what each definition makes of them, which the views of
+/// the engine must say, too; and checks the invariants.
+///
+/// # Panics
+/// As [`check`].
 pub fn recompute(lake: &Path, topic: &str, log_events: u64) -> serde_json::Value {
-    let lake = lake.to_str().expect("a temporary folder's name is text");
-    check("recompute.py", &[lake, "--topic", topic, "--log-events", &log_events.to_string()])
+    let (agrees, found) = compare(lake, topic, log_events);
+    assert!(agrees, "the lake is not what recompute.py makes of bronze: {found:#}");
+    found
 }
 
-/// Works the definitions out from the session rows and compares them with the views, by session and by minute.
-pub fn definitions(runtime: &tokio::runtime::Runtime, lake: &DeltaLake, lake_folder: &Path, topic: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let views = ["qoe_cta_2066", "qoe_mux", "qoe_conviva", "qoe_marquee"];
-    for view in views.into_iter().flat_map(|view| [view.to_owned(), format!("{view}_minutes")]) {
-        let query = format!("SELECT * FROM {view}");
-        let (_, rows) = runtime.block_on(lake.sql(&query)).unwrap_or_else(|e| panic!("{query}: {e}"));
-        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
-        writer.write_batches(&rows.iter().collect::<Vec<_>>()).expect("rows are JSON");
-        writer.finish().expect("rows are JSON");
-        std::fs::write(folder.path().join(format!("{view}.json")), writer.into_inner()).expect("a file");
-    }
-    let path = |path: &Path| path.to_str().expect("a temporary folder's name is text").to_owned();
-    let found = check("definitions.py", &[&path(lake_folder), &path(folder.path()), "--topic", topic]);
-    let rows = found["rows"].as_object().expect("the rows of each view");
-    assert!(rows.len() == 8 && rows.values().all(|rows| rows.as_u64() >= Some(10)), "{found}");
+/// The same; whether everything agrees.
+pub fn compare(lake: &Path, topic: &str, log_events: u64) -> (bool, serde_json::Value) {
+    let views = tempfile::tempdir().expect("a folder");
+    write_views(lake, views.path());
+    let [lake, views] = [lake, views.path()].map(|path| path.to_str().expect("a temporary folder's name is text"));
+    let arguments = [lake, "--topic", topic, "--log-events", &log_events.to_string(), "--views", views];
+    run("recompute.py", &arguments)
+}
+
+/// What the views of the definitions say of a lake that nobody writes to, a file each.
+fn write_views(lake: &Path, folder: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let lake = DeltaLake::open(lake, Arc::new(SystemClock::default()), LakeOptions::default()).await;
+        // One session for all views: to make one reads the log of every table.
+        let session = lake.expect("a lake").session().await.expect("the views are those of the tables");
+        for view in views::all().map(|view| view.name).into_iter().filter(|view| view.starts_with("qoe_")) {
+            let rows = session.table(view).await.unwrap_or_else(|e| panic!("{view}: {e}"));
+            let schema = rows.schema().inner().clone();
+            let rows = rows.collect().await.unwrap_or_else(|e| panic!("{view}: {e}"));
+            let mut file = Writer::new(File::create(folder.join(format!("{view}.csv"))).expect("a file"));
+            // The first batch brings the header.
+            for batch in [RecordBatch::new_empty(schema)].iter().chain(&rows) {
+                file.write(batch).expect("rows are CSV");
+            }
+        }
+    });
 }

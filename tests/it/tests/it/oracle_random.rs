@@ -78,7 +78,6 @@ fn random_sessions_are_what_the_oracle_makes_of_them() {
 
     let found = oracle::recompute(&lake_folder, PLAYBACK_TOPIC, events);
     assert!(found["sessions"].as_u64() > Some(SESSIONS * 3 / 4), "{found}");
-    oracle::definitions(&runtime, &lake, &lake_folder, PLAYBACK_TOPIC);
     let seen = |query: &str| -> u64 {
         let (_, rows) = runtime.block_on(lake.sql(query)).unwrap_or_else(|e| panic!("{query}: {e}"));
         text_rows(&rows, &["n"])[0][0].parse().expect("a number")

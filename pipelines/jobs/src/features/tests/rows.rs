@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use marquee_definitions::OnlineStore as _;
+use marquee_events::interactions::MAX_TIME_MS;
 use marquee_events::interactions::proto::interaction::Payload;
 use marquee_events::interactions::proto::{
     Click, Impression, Interaction, Rating, Search, ViewFinished, ViewProgress, ViewStarted,
@@ -154,6 +155,76 @@ fn what_cannot_be_used_is_a_dead_letter_with_its_bytes_once() {
         ]
     );
     assert_eq!((frozen.events, frozen.dead_letters), (1, 9));
+}
+
+/// A collector's clock never says so; whoever wrote it, the job goes on and the records are there.
+#[test]
+fn a_record_that_came_at_no_time_is_a_dead_letter() {
+    let sent = batch("p", NOW_MS, vec![interaction("1", NOW_MS, rated("a", 3.0)); 2]);
+    let received = [i64::MIN, -1, MAX_TIME_MS + 1, i64::MAX, MAX_TIME_MS];
+    let records: Vec<Record> = received.iter().zip(0..).map(|(ms, offset)| record(offset, *ms, &sent)).collect();
+    for mode in [FeaturesMode::Live, FeaturesMode::Import] {
+        let frozen = run(mode, &records);
+        let letters = rows(&frozen, &tables::DEAD_LETTERS, &["offset", "index", "event_count", "reason"]);
+        assert_eq!(letters, ["0 -1 2 bad_time", "1 -1 2 bad_time", "2 -1 2 bad_time", "3 -1 2 bad_time"]);
+        let taken = rows(&frozen, &tables::INTERACTION_EVENTS, &["offset", "index", "is_duplicate"]);
+        assert_eq!(taken, ["4 0 false", "4 1 true"]);
+    }
+}
+
+/// Another collector's clock is a day ahead; whether an epoch ends in between changes nothing.
+#[test]
+fn an_id_is_known_or_forgotten_wherever_epochs_end() {
+    let hour_ms = 3_600_000;
+    let sent = |profile_id| batch(profile_id, 0, vec![interaction("1", NOW_MS, rated("a", 3.0))]);
+    let records = [
+        record(0, NOW_MS, &sent("p")),
+        record(1, NOW_MS + 25 * hour_ms, &sent("q")),
+        record(2, NOW_MS + hour_ms, &sent("p")),
+        record(3, NOW_MS + 2 * hour_ms, &sent("p")),
+    ];
+    let duplicates = |cuts: &[usize]| {
+        let mut shard = start(FeaturesMode::Live, &Arc::new(MemoryStore::default()), None);
+        let (mut found, mut epoch) = (Vec::new(), 0);
+        for (number, record) in records.iter().enumerate() {
+            shard.process(std::slice::from_ref(record)).expect("records are taken in");
+            if cuts.contains(&number) || number + 1 == records.len() {
+                epoch += 1;
+                let frozen = shard.end_epoch(epoch);
+                found.extend(rows(&frozen, &tables::INTERACTION_EVENTS, &["offset", "is_duplicate"]));
+            }
+        }
+        found.sort();
+        found
+    };
+    let in_one = duplicates(&[]);
+    assert_eq!(in_one, ["0 false", "1 false", "2 false", "3 true"]);
+    for cuts in [[0, 1], [1, 2], [0, 2]] {
+        assert_eq!(duplicates(&cuts), in_one, "{cuts:?}");
+    }
+}
+
+/// The epoch ends early when its rows take much memory, so all of their texts count.
+#[test]
+fn texts_of_pending_rows_count() {
+    let text = "x".repeat(1_000);
+    let pending = |payload: Payload| {
+        let mut shard = start(FeaturesMode::Live, &Arc::new(MemoryStore::default()), None);
+        let sent = batch("p", NOW_MS, vec![interaction("", NOW_MS, payload)]);
+        shard.process(&[record(0, NOW_MS, &sent)]).expect("a record is taken in");
+        shard.pending_bytes()
+    };
+    assert!(pending(Payload::Search(Search { query: text.clone() })) >= 1_000);
+    let progress = |session_id: &str| {
+        let (title_id, session_id) = ("t".into(), session_id.into());
+        pending(Payload::ViewProgress(ViewProgress { title_id, session_id, watched_fraction: 0.5 }))
+    };
+    assert_eq!(progress(&text[..200]) - progress(""), 200);
+    let shown = |row_id: &str| {
+        let (tracking_token, title_id, row_id) = ("k".into(), "t".into(), row_id.into());
+        pending(Payload::Impression(Impression { tracking_token, title_id, row_id, position: 0 }))
+    };
+    assert_eq!(shown(&text[..200]) - shown("x"), 199);
 }
 
 #[test]

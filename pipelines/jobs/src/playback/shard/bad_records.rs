@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::{Int32Type, Int64Type};
+use marquee_events::interactions::MAX_TIME_MS;
 use marquee_events::proto::view_event::Payload;
 use marquee_events::proto::{self, Context, ViewEvent, ViewEventBatch};
 use marquee_events::{ContentType, MAX_EVENTS_PER_BATCH, ManualClock, to_json};
@@ -393,6 +394,35 @@ fn records_that_are_no_cmcd() {
 #[test]
 fn records_of_other_topics() {
     check(&foreign());
+}
+
+/// A collector's clock never says so; whoever wrote it, the job goes on and the records are there.
+#[test]
+fn records_that_came_at_no_time() {
+    for mode in [PlaybackMode::Live, PlaybackMode::Import] {
+        let record = |received_at_ms| {
+            let header = RecordHeader { record_type: PROTOBUF, received_at_ms, event_count: 3 };
+            Record { offset: 0, header, payload: batch(3).encode_to_vec().into() }
+        };
+        let bad = [i64::MIN, -1, MAX_TIME_MS + 1, i64::MAX].map(record);
+        let records = [good_record(0)].into_iter().chain(bad).chain([good_record(1)]).collect();
+        let (frozen, records) = frozen(mode, records);
+        assert_eq!(rows(&frozen), [(7, 0), (12, 0)]);
+        assert_eq!((frozen.events, frozen.dead_letters), (2, 12));
+        let letters = frozen.tables.iter().find(|(table, _)| table.name == tables::DEAD_LETTERS.name);
+        let (_, letters) = letters.expect("there are letters");
+        let column = |name| letters.column_by_name(name).expect(name);
+        let details = column("detail").as_string::<i32>();
+        for (row, record) in records[1..5].iter().enumerate() {
+            assert_eq!(column("reason").as_string::<i32>().value(row), "bad_time");
+            let said = format!("received_at_ms {} is not between", record.header.received_at_ms);
+            assert!(details.value(row).starts_with(&said), "{}", details.value(row));
+            assert_eq!(column("bytes").as_binary::<i32>().value(row), record.payload);
+        }
+        let dates = column("ingest_date").as_string::<i32>();
+        let dates: Vec<&str> = (0..4).map(|row| dates.value(row)).collect();
+        assert_eq!(dates, ["1970-01-01", "1970-01-01", "9999-12-31", "9999-12-31"]);
+    }
 }
 
 /// A record's bytes are kept once, however many of its events are wrong.
