@@ -1,6 +1,6 @@
 """Independent oracle of the playback job: sessions and minutes, recomputed from bronze in DuckDB.
 
-usage: recompute.py LAKE_DIR [--topic T] [--log-events N]
+usage: recompute.py LAKE_DIR [--topic T] [--log-events N] [--generations N,M]
 
 Folds table `events` into sessions (fold.sql, sessions.sql) and compares them with the latest revisions in
 `session_revisions`; works out `qoe_minutes` cell by cell (minutes.sql); checks what must hold of the tables among each
@@ -97,6 +97,28 @@ def compare_sessions(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def load_partitions(connection: duckdb.DuckDBPyConnection, generations: str | None) -> None:
+    """Adds table `partitions`: of each its generation, its number in it, how many there are, and its parent."""
+    connection.execute(
+        'CREATE TEMP TABLE partitions ("partition" INT, generation INT, number INT, partition_count INT, parent INT)'
+    )
+    if generations is None:
+        connection.execute(
+            'INSERT INTO partitions SELECT DISTINCT "partition", 1, "partition", 1, NULL'
+            ' FROM (SELECT "partition" FROM epochs UNION SELECT "partition" FROM events)'
+        )
+        return
+    first, parents = 0, []
+    for generation, size in enumerate(map(int, generations.split(",")), start=1):
+        for number in range(size):
+            parent = parents[number % len(parents)] if parents else None
+            connection.execute(
+                "INSERT INTO partitions VALUES (?, ?, ?, ?, ?)", [first + number, generation, number, size, parent]
+            )
+        parents = list(range(first, first + size))
+        first += size
+
+
 def describe_session_mismatch(row: dict[str, object]) -> dict[str, object]:
     key = {name: row[name] for name in ("topic", "session_id", "player_instance")}
     if row["is_missing"]:
@@ -122,8 +144,11 @@ def count_violations(connection: duckdb.DuckDBPyConnection, log_events: int | No
     return violations
 
 
-def report(connection: duckdb.DuckDBPyConnection, log_events: int | None) -> dict[str, object]:
+def report(
+    connection: duckdb.DuckDBPyConnection, log_events: int | None, generations: str | None = None
+) -> dict[str, object]:
     """What is printed, of a lake with its recomputed tables."""
+    load_partitions(connection, generations)
     compare_sessions(connection)
     violations = count_violations(connection, log_events)
     shown = f"LIMIT {SHOWN_OF_EACH_KIND}"
@@ -146,6 +171,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("lake_dir", type=Path, metavar="LAKE_DIR")
     parser.add_argument("--topic", help="only this topic (default: every topic, each on its own)")
     parser.add_argument("--log-events", type=int, metavar="N", help="events in the log, all compared topics together")
+    parser.add_argument(
+        "--generations", metavar="N,M", help="partitions of each generation of a topic that has grown, the oldest first"
+    )
     return parser.parse_args(arguments)
 
 
@@ -158,7 +186,7 @@ def main(arguments: list[str]) -> int:
         return 2
     recompute_sessions(connection)
     recompute_minutes(connection)
-    result = report(connection, options.log_events)
+    result = report(connection, options.log_events, options.generations)
     print(json.dumps(result))
     return 0 if result["mismatches"] == 0 and all(result["invariants"].values()) else 1
 

@@ -8,7 +8,7 @@ use hashbrown::hash_map::Entry;
 use marquee_cmcd::{DeadLine, DecodedRecord, Part, decode_record};
 use marquee_events::{CLOCK_TOLERANCE_MS, ContentType, DecodeError, EventView, FlatPayload, Split, decode, split};
 use marquee_lake::{TableSpec, tables};
-use marquee_stream::{Frozen, Kept, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
+use marquee_stream::{Fork, Frozen, Kept, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
 
 use super::bronze::BronzeRows;
 use super::closed_index::{ClosedIndex, ClosedSession};
@@ -78,7 +78,7 @@ impl PlaybackShard {
             cubes: Cubes::default(),
             open_rows_written_ms: i64::MIN,
         };
-        let Some(Kept { snapshot, io }) = kept else { return Ok(shard) };
+        let Some(Kept { snapshot, io, fork }) = kept else { return Ok(shard) };
         let snapshot = Snapshot::from_bytes(snapshot, id)?;
         shard.epoch = snapshot.epoch;
         shard.latest_event_ms = snapshot.latest_event_ms;
@@ -96,7 +96,29 @@ impl PlaybackShard {
             shard.sessions.insert(key, session);
         }
         shard.cubes.changed = false;
+        if let Some(fork) = fork {
+            shard.split_off(fork);
+        }
         Ok(shard)
+    }
+
+    /// Makes the parent's state its own: without the open sessions of its siblings. Which of the closed ones are theirs cannot
+    /// be told from a key, and nobody asks this shard for them.
+    fn split_off(&mut self, fork: Fork) {
+        let Self { sessions, contexts, timers, .. } = self;
+        sessions.retain(|key, session| {
+            let is_mine = fork.has(contexts.text(session.context, 0).as_bytes());
+            if !is_mine {
+                timers.forget(*key, session);
+            }
+            is_mine
+        });
+        self.epoch = fork.epoch;
+        self.state_log = StateLog::default();
+        for (key, session) in &self.sessions {
+            self.state_log.touch(*key, session);
+        }
+        self.closed.changed = self.closed.recent.keys().copied().collect();
     }
 
     fn watermark_ms(&self) -> Option<i64> {
@@ -140,6 +162,7 @@ impl PlaybackShard {
                 }
             }
             RecordType::EndOfInput => self.end_of_input(),
+            RecordType::Seal => {}
             RecordType::Interactions(_) | RecordType::LiveDeltas | RecordType::Job => {
                 self.dead_letters.push(Broken {
                     index: -1,

@@ -44,8 +44,19 @@ pub fn check(script: &str, arguments: &[&str]) -> serde_json::Value {
 
 /// Recomputes a lake from bronze in DuckDB and checks the invariants.
 pub fn recompute(lake: &Path, topic: &str, log_events: u64) -> serde_json::Value {
+    recompute_grown(lake, topic, log_events, &[])
+}
+
+/// The same of a topic that has grown to these partitions, generation by generation; none of one that never has.
+pub fn recompute_grown(lake: &Path, topic: &str, log_events: u64, generations: &[u32]) -> serde_json::Value {
     let lake = lake.to_str().expect("a temporary folder's name is text");
-    check("recompute.py", &[lake, "--topic", topic, "--log-events", &log_events.to_string()])
+    let (log_events, counts) = (log_events.to_string(), generations.iter().map(u32::to_string));
+    let counts = counts.collect::<Vec<_>>().join(",");
+    let mut arguments = vec![lake, "--topic", topic, "--log-events", &log_events];
+    if !generations.is_empty() {
+        arguments.extend(["--generations", &counts]);
+    }
+    check("recompute.py", &arguments)
 }
 
 /// Works the definitions out from the session rows and compares them with the views, by session and by minute.

@@ -251,7 +251,7 @@ impl Playback {
         history: &mut dyn History,
         io: &ShardIo,
     ) -> Result<Recomputed, StreamError> {
-        let kept = Kept { snapshot: &newest.snapshot, io };
+        let kept = Kept { snapshot: &newest.snapshot, io, fork: None };
         let state = PlaybackShard::start(self.mode, shard, Some(kept));
         let mut state = io.unless_overtaken(&newest.manifest, state)?;
         state.recompute(shard, batch, epochs, history, io)

@@ -239,7 +239,7 @@ fn a_restart_finds_every_session_as_it_was() {
         }
         aged = aged.max(shard.closed.segment_names().count());
         most_segments = most_segments.max(shard.state_log.segment_names().count());
-        let kept = Kept { snapshot: &frozen.snapshot, io: &io };
+        let kept = Kept { snapshot: &frozen.snapshot, io: &io, fork: None };
         let restored = PlaybackShard::start(PlaybackMode::Live, &id, Some(kept)).unwrap();
         assert_eq!(found(&restored), found(&shard), "after epoch {epoch}");
         let open = restored.sessions.values().filter_map(|session| session.bronze_epochs.first());
