@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::committer::CommitContext;
 use crate::progress::ShardProgress;
 use crate::recovery::{Newest, Recovery};
-use crate::{Clock, Decision, Fork, Generations, Manifest, Parent, ShardId, ShardStore, StreamError, TableEpoch};
+use crate::{Clock, Decision, Generations, Manifest, Parent, ShardId, ShardStore, StreamError, TableEpoch};
 
 /// What a shard begins with.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Start {
     /// Its newest epoch.
     Own(Newest),
     /// Its parent's last epoch.
-    Inherited(Newest, Fork),
+    Inherited(Newest, Parent),
     /// The parent has not read all of its partition yet.
     TooEarly,
     /// The shard has ended, with this epoch; without one, nothing was ever in its partition.
@@ -58,7 +58,7 @@ impl Beginning {
         if newest.is_last() {
             return Ok((Start::Ended(Some(newest)), Vec::new()));
         }
-        let ancestors = ancestors(&*self.folder, id, newest.parent).await?;
+        let ancestors = stores_of(ancestors(&*self.folder, id, newest.parent).await?);
         let newest = Newest::read(id, store, newest, *snapshot_version).await?;
         Ok((Start::Own(newest), ancestors))
     }
@@ -89,9 +89,9 @@ impl Beginning {
             path: format!("the last manifest of shard {parent_id}"),
             problem: format!("partition {} is none of its heirs", id.partition),
         })?;
-        let mut stores = vec![parent.store.clone()];
-        stores.extend(ancestors(&*self.folder, &parent_id, last.parent).await?);
-        let fork = Fork { epoch: last.epoch, number, count };
+        let Manifest { partition, epoch, next_offset, .. } = last;
+        let fork = Parent { partition, epoch, next_offset, number, count };
+        let stores = stores_of(ancestors(&*self.folder, id, Some(fork)).await?);
         let newest = Newest::read(&parent_id, &parent.store, last, *snapshot_version).await?;
         Ok((Start::Inherited(newest, fork), stores))
     }
@@ -107,23 +107,27 @@ impl Beginning {
     }
 }
 
-/// The folders of a shard's ancestors, its parent's first.
+fn stores_of(ancestors: Vec<(Parent, ShardStore)>) -> Vec<ShardStore> {
+    ancestors.into_iter().map(|(_, store)| store).collect()
+}
+
+/// A shard's ancestors and their folders, its parent first.
 pub(crate) async fn ancestors(
     folder: &(dyn Fn(&ShardId) -> ShardStore + Send + Sync),
     id: &ShardId,
     mut parent: Option<Parent>,
-) -> Result<Vec<ShardStore>, StreamError> {
-    let mut stores = Vec::new();
-    while let Some(Parent { partition, epoch, .. }) = parent {
+) -> Result<Vec<(Parent, ShardStore)>, StreamError> {
+    let mut ancestors = Vec::new();
+    while let Some(next @ Parent { partition, epoch, .. }) = parent {
         let store = folder(&ShardId { partition, ..id.clone() });
         let last = store.read_manifest(epoch).await?.ok_or_else(|| StreamError::Damaged {
             path: format!("{}/{}/{partition} epoch {epoch}", id.job, id.topic),
             problem: format!("its manifest is missing, and shard {id} goes on from it"),
         })?;
         parent = last.parent;
-        stores.push(store);
+        ancestors.push((next, store));
     }
-    Ok(stores)
+    Ok(ancestors)
 }
 
 /// The end of a shard's partition in the log.

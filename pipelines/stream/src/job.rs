@@ -3,7 +3,7 @@
 use arrow::record_batch::RecordBatch;
 use marquee_lake::TableSpec;
 
-use crate::{NewRecord, Record, ShardIo, StreamError, partition_of};
+use crate::{NewRecord, Parent, Record, ShardIo, StreamError};
 
 /// A job: a chain from one topic to tables and topics. Object-safe; one value serves every shard.
 pub trait Job: Send + Sync + 'static {
@@ -33,26 +33,9 @@ pub struct Kept<'a> {
     pub snapshot: &'a [u8],
     /// Reads the segments that the snapshot refers to.
     pub io: &'a ShardIo,
-    /// The state is that of the shard's parent.
-    pub fork: Option<Fork>,
-}
-
-/// What a shard takes over of its parent's state, when its topic has grown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fork {
-    /// The parent's last epoch: the shard's first is the one after it.
-    pub epoch: u64,
-    /// Its keys are those that [`partition_of`](crate::partition_of) counts here …
-    pub number: u32,
-    /// … of so many.
-    pub count: u32,
-}
-
-impl Fork {
-    /// Whether the shard takes this key over.
-    pub fn has(&self, key: &[u8]) -> bool {
-        partition_of(key, self.count) == self.number
-    }
+    /// The state is that of the shard's parent: the shard takes over what is of its own keys, and its first epoch is the one
+    /// after the parent's last.
+    pub fork: Option<Parent>,
 }
 
 /// One partition of a job's topic.

@@ -33,7 +33,7 @@ mod write_pool;
 pub use error::StreamError;
 pub use generations::Generations;
 pub use growing_log::{GrowingLog, Grown, LogicalMembership};
-pub use job::{Fork, Frozen, Job, Kept, ShardId, ShardState};
+pub use job::{Frozen, Job, Kept, ShardId, ShardState};
 pub use latency::{LatencyHistogram, LatencySnapshot};
 pub use log::{
     LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, TopicSpec, partition_of,

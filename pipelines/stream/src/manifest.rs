@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use marquee_lake::DataFile;
 use serde::{Deserialize, Serialize};
 
-use crate::StreamError;
+use crate::{StreamError, partition_of};
 
 /// The manifest's own format.
 pub const MANIFEST_FORMAT: u32 = 1;
@@ -60,6 +60,17 @@ pub struct Parent {
     pub epoch: u64,
     /// Its end; the shard's own offsets begin there.
     pub next_offset: u64,
+    /// The shard has the keys that [`partition_of`](crate::partition_of) counts here …
+    pub number: u32,
+    /// … of so many.
+    pub count: u32,
+}
+
+impl Parent {
+    /// Whether the shard has this key.
+    pub fn leaves(&self, key: &[u8]) -> bool {
+        partition_of(key, self.count) == self.number
+    }
 }
 
 /// Where the snapshot is and what it must look like.
@@ -170,7 +181,7 @@ pub(crate) mod tests {
     fn manifests_of_topics_that_never_grew_are_as_they_were() {
         let text = String::from_utf8(sample(4, "a").to_bytes()).unwrap();
         assert!(!text.contains("parent") && !text.contains("heirs"), "{text}");
-        let parent = Some(Parent { partition: 1, epoch: 3, next_offset: 17 });
+        let parent = Some(Parent { partition: 1, epoch: 3, next_offset: 17, number: 3, count: 4 });
         let grown = Manifest { parent, heirs: vec![2, 4], ..sample(4, "a") };
         assert_eq!(Manifest::from_bytes("m", &grown.to_bytes()).unwrap(), grown);
         assert!(grown.is_last() && !sample(4, "a").is_last());

@@ -20,7 +20,7 @@ use crate::fork;
 use crate::progress::ShardProgress;
 use crate::recovery::Newest;
 use crate::shard_store::MANIFEST_RETENTION_MS;
-use crate::{Clock, Decision, Frozen, Job, Manifest, ShardId, ShardIo, ShardStore, StreamError};
+use crate::{Clock, Decision, Frozen, Job, Manifest, Parent, ShardId, ShardIo, ShardStore, StreamError};
 
 /// Between two looks for an owner's epoch.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -53,7 +53,7 @@ pub struct ShardRepair {
     /// Epochs up to this one are in the lake.
     rolled_to: u64,
     /// As of the newest epoch that was asked for; the parent first.
-    ancestors: Vec<ShardStore>,
+    ancestors: Vec<(Parent, ShardStore)>,
 }
 
 impl ShardRepair {
@@ -120,7 +120,21 @@ impl ShardRepair {
             clock.clone(),
             self.replay_table,
         )
-        .after(self.ancestors.clone())
+        .after(self.ancestors.iter().map(|(_, store)| store.clone()).collect())
+    }
+
+    /// The partitions that hold the records of the shard's sessions, each with its first offset, in order: those of its
+    /// ancestors, and its own. As of the newest epoch that was asked for.
+    pub fn partitions(&self) -> Vec<(u64, u32)> {
+        let mut partitions = vec![(0, self.id.partition)];
+        for (parent, _) in &self.ancestors {
+            if let Some(first) = partitions.last_mut() {
+                first.0 = parent.next_offset;
+            }
+            partitions.push((0, parent.partition));
+        }
+        partitions.reverse();
+        partitions
     }
 
     /// Whether the manifest of this epoch is there and will be for the next hour, whatever the shard's state needs. Those of
@@ -130,7 +144,7 @@ impl ShardRepair {
     /// [`StreamError::Store`] or [`StreamError::Damaged`].
     pub fn keeps_manifest(&self, epoch: u64) -> Result<bool, StreamError> {
         const HOUR_MS: i64 = 60 * 60 * 1000;
-        for ancestor in &self.ancestors {
+        for (_, ancestor) in &self.ancestors {
             if self.env.handle.block_on(ancestor.read_manifest(epoch))?.is_some() {
                 return Ok(true);
             }

@@ -28,7 +28,7 @@ use crate::fork::{Beginning, Start};
 use crate::progress::ShardProgress;
 use crate::recovery::{Newest, Recovery};
 use crate::{
-    Clock, Fork, Generations, Job, Kept, LogError, Manifest, NewRecord, Parent, RecordHeader, RecordType, Route,
+    Clock, Generations, Job, Kept, LogError, Manifest, NewRecord, Parent, RecordHeader, RecordType, Route,
     RuntimeProgress, RuntimeSettings, ShardId, ShardIo, ShardState, ShardStore, StreamError,
 };
 
@@ -248,7 +248,7 @@ impl ShardTask {
     fn read_from(
         &mut self,
         newest: Option<Newest>,
-        fork: Option<Fork>,
+        fork: Option<Parent>,
         ancestors: Vec<ShardStore>,
     ) -> Result<(), StreamError> {
         self.stage = Stage::Reading(Box::new(Reader::start(&self.shard, newest, fork, ancestors)?));
@@ -428,7 +428,7 @@ impl Reader {
     fn start(
         shard: &Shard,
         newest: Option<Newest>,
-        fork: Option<Fork>,
+        fork: Option<Parent>,
         ancestors: Vec<ShardStore>,
     ) -> Result<Self, StreamError> {
         let id = &shard.id;
@@ -456,12 +456,7 @@ impl Reader {
             read.map_err(|e| shard.log_error(e))?;
             shard.show(manifest);
         }
-        let parent = match (&manifest, fork) {
-            (Some(Manifest { partition, epoch, next_offset, .. }), Some(_)) => {
-                Some(Parent { partition: *partition, epoch: *epoch, next_offset: *next_offset })
-            }
-            (manifest, _) => manifest.as_ref().and_then(|manifest| manifest.parent),
-        };
+        let parent = fork.or_else(|| manifest.as_ref().and_then(|manifest| manifest.parent));
         if let Some(parent) = parent {
             shard.check_parent(parent)?;
         }

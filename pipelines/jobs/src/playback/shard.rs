@@ -8,7 +8,7 @@ use hashbrown::hash_map::Entry;
 use marquee_cmcd::{DeadLine, DecodedRecord, Part, decode_record};
 use marquee_events::{CLOCK_TOLERANCE_MS, ContentType, DecodeError, EventView, FlatPayload, Split, decode, split};
 use marquee_lake::{TableSpec, tables};
-use marquee_stream::{Fork, Frozen, Kept, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
+use marquee_stream::{Frozen, Kept, Parent, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
 
 use super::bronze::BronzeRows;
 use super::closed_index::{ClosedIndex, ClosedSession};
@@ -96,24 +96,24 @@ impl PlaybackShard {
             shard.sessions.insert(key, session);
         }
         shard.cubes.changed = false;
-        if let Some(fork) = fork {
-            shard.split_off(fork);
+        if let Some(parent) = fork {
+            shard.split_off(parent);
         }
         Ok(shard)
     }
 
     /// Makes the parent's state its own: without the open sessions of its siblings. Which of the closed ones are theirs cannot
     /// be told from a key, and nobody asks this shard for them.
-    fn split_off(&mut self, fork: Fork) {
+    fn split_off(&mut self, parent: Parent) {
         let Self { sessions, contexts, timers, .. } = self;
         sessions.retain(|key, session| {
-            let is_mine = fork.has(contexts.text(session.context, 0).as_bytes());
+            let is_mine = parent.leaves(contexts.text(session.context, 0).as_bytes());
             if !is_mine {
                 timers.forget(*key, session);
             }
             is_mine
         });
-        self.epoch = fork.epoch;
+        self.epoch = parent.epoch;
         self.state_log = StateLog::default();
         for (key, session) in &self.sessions {
             self.state_log.touch(*key, session);

@@ -13,7 +13,10 @@ use serde_json::Value;
 use crate::child::{self, Up};
 use crate::oracle;
 use crate::order::session;
-use crate::recompute::{DAY_MS, HOUR_MS, Story, check_same, outcome};
+use crate::players::Players;
+use crate::recompute::{DAY_MS, HOUR_MS, Story, check_same, outcome, recompute, report};
+use crate::roles::{Deployment, PARTITIONS};
+use crate::site::{Place, Site};
 
 const SIGKILL: i32 = 9;
 
@@ -206,4 +209,79 @@ fn killed_at_every_step() {
         &[without_copies(&sessions), minutes, bronze],
         &[without_copies(&expected[0]), expected[1].clone(), expected[2].clone()],
     );
+}
+
+/// Two processes with jobs and a collector that know nothing of it, while players post. Others that know both generations
+/// come, and only then those of before go.
+#[test]
+fn a_topic_in_kafka_grows_under_load() {
+    let Some(site) = Site::new(Place::Kafka, "growth::a_topic_in_kafka_grows_under_load") else { return };
+    let deployment = Deployment::at(site);
+    let mut first = deployment.start("first", "jobs");
+    first.wait_for_all_partitions();
+    let mut second = deployment.start("second", "jobs");
+    second.wait_for_a_share();
+    let mut collector = deployment.start("collector", "collector");
+    let players = Players::start(&collector.address(), 31);
+    players.acknowledged(200);
+    deployment.grow(2 * PARTITIONS);
+    players.acknowledged(200);
+    let mut third = deployment.start("third", "jobs");
+    third.wait_for_a_share();
+    players.acknowledged(100);
+    deployment.grow(2 * PARTITIONS); // again: nothing changes
+    first.stop();
+    let mut fourth = deployment.start("fourth", "jobs");
+    fourth.wait_for_a_share();
+    second.kill();
+    players.acknowledged(100);
+    let sent = players.finish();
+    third.stop();
+    fourth.wait_for_partitions(4 * PARTITIONS);
+    deployment.check_grown(collector, vec![fourth], &sent, &[PARTITIONS, 2 * PARTITIONS]);
+}
+
+/// Events of sessions from before the growth that come days late, before it and after it, are folded into them: by a
+/// recompute that is asked once, after it, and, in another home, once before it, too.
+#[test]
+fn late_events_of_before_are_recomputed_after() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let story = Story::new(7);
+    let (timely, late) = story.timely_and_late();
+    let fars = &batches(&story, 7)[story.batches.len()..];
+    let in_time: Vec<ViewEventBatch> = story.in_time().into_iter().chain(fars).cloned().collect();
+    let expected = undisturbed(folder.path(), &in_time);
+    let some = |batches: &[&ViewEventBatch]| batches.iter().map(|batch| (*batch).clone()).collect::<Vec<_>>();
+    for recomputes_before in [false, true] {
+        let home = folder.path().join(format!("home-{recomputes_before}"));
+        let (early, rest) = late.split_at(late.len() / 3);
+        let mut up = start(&home, &[]);
+        post(&mut up, &some(&timely));
+        post(&mut up, &some(early));
+        assert!(up.drained("playback"));
+        up.stop();
+        if recomputes_before {
+            let report = report(&home, &[]);
+            assert!(report["late_events"].as_u64() > Some(0), "{report}");
+        }
+        grow_to(&home, "4");
+        if !recomputes_before {
+            // Nobody has gone on from the old shards: they can be recomputed as they are.
+            assert!(recompute(&home, &["--shard", "0/2"]).status().expect("the binary starts").success());
+        }
+        let mut up = start(&home, &[]);
+        post(&mut up, &some(rest));
+        post(&mut up, fars);
+        assert!(up.drained("playback"));
+        let uncounted = child::number(&home, "SELECT count(*) FROM late_events")
+            - child::number(&home, "SELECT count(*) FROM recomputed_events");
+        assert!(uncounted > 50, "{uncounted}");
+        let beside = report(&home, &[]);
+        assert_eq!(beside["late_events"].as_u64(), Some(uncounted), "{beside}");
+        up.stop();
+        assert_eq!(report(&home, &[])["sessions"].as_u64(), Some(0), "asking again changes nothing");
+        check(&home, &expected, &[2, 4]);
+        start(&home, &[]).stop();
+        check(&home, &expected, &[2, 4]);
+    }
 }
