@@ -196,7 +196,7 @@ mod tests {
         for is_sealed in [false, true] {
             let topic = TopicMeta { id: 1, partitions: 8, retention_ms: i64::MAX, is_sealed };
             assert_eq!(TopicMeta::decode(&topic.encode()), Some(topic));
-            assert_eq!(TopicMeta::decode(&topic.encode()[1..]), None);
+            assert_eq!(TopicMeta::decode(&topic.encode()[2..]), None);
             assert_eq!(TopicMeta::decode(&[&topic.encode()[..], &[2]].concat()), None);
         }
     }
