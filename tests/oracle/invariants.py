@@ -40,14 +40,26 @@ INVARIANTS: dict[str, str] = {
     "late_event_keys_distinct": """
         SELECT count(*) - count(DISTINCT (topic, "partition", "offset", "index")) FROM late_events
     """,
-    "a_session_is_in_one_partition": """
+    "a_session_is_in_one_partition_of_a_generation": """
         SELECT count(*)
         FROM (
-            SELECT topic, session_id, player_instance
-            FROM events
+            SELECT topic, session_id, player_instance, generation
+            FROM events JOIN partitions USING ("partition")
             GROUP BY ALL
             HAVING count(DISTINCT "partition") > 1
         )
+    """,
+    "a_session_goes_from_parent_to_heir": """
+        SELECT count(*)
+        FROM (
+            SELECT DISTINCT topic, session_id, player_instance, "partition", generation, number
+            FROM events JOIN partitions USING ("partition")
+        ) AS heir
+        JOIN (
+            SELECT DISTINCT topic, session_id, player_instance, generation, number, partition_count
+            FROM events JOIN partitions USING ("partition")
+        ) AS ancestor USING (topic, session_id, player_instance)
+        WHERE ancestor.generation < heir.generation AND heir.number % ancestor.partition_count <> ancestor.number
     """,
     "revision_keys_distinct": """
         SELECT count(*) - count(DISTINCT (session_id, player_instance, revision)) FROM session_revisions
@@ -75,8 +87,15 @@ INVARIANTS: dict[str, str] = {
     "epoch_records_reach_next_offset": """
         SELECT count(*)
         FROM (
-            SELECT next_offset, sum(records) OVER (PARTITION BY topic, "partition" ORDER BY epoch) AS records_so_far
+            SELECT
+                next_offset,
+                coalesce(parent_end, 0)
+                    + sum(records) OVER (PARTITION BY topic, "partition" ORDER BY epoch) AS records_so_far
             FROM epochs
+            JOIN partitions USING ("partition")
+            LEFT JOIN (
+                SELECT topic, "partition" AS parent, max(next_offset) AS parent_end FROM epochs GROUP BY ALL
+            ) USING (topic, parent)
         )
         WHERE records_so_far <> next_offset
     """,

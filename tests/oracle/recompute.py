@@ -1,6 +1,6 @@
 """Independent oracle of the playback job: sessions and minutes, recomputed from bronze in DuckDB.
 
-usage: recompute.py LAKE_DIR [--topic T] [--log-events N] [--views VIEWS_DIR]
+usage: recompute.py LAKE_DIR [--topic T] [--log-events N] [--generations N,M] [--views VIEWS_DIR]
 
 Folds table `events` into sessions (fold.sql, sessions.sql) and compares them with the latest revisions in
 `session_revisions`; works out `qoe_minutes` cell by cell (minutes.sql); checks what must hold of the tables among each
@@ -94,6 +94,28 @@ def compare_sessions(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def load_partitions(connection: duckdb.DuckDBPyConnection, generations: str | None) -> None:
+    """Adds table `partitions`: of each its generation, its number in it, how many there are, and its parent."""
+    connection.execute(
+        'CREATE TEMP TABLE partitions ("partition" INT, generation INT, number INT, partition_count INT, parent INT)'
+    )
+    if generations is None:
+        connection.execute(
+            'INSERT INTO partitions SELECT DISTINCT "partition", 1, "partition", 1, NULL'
+            ' FROM (SELECT "partition" FROM epochs UNION SELECT "partition" FROM events)'
+        )
+        return
+    first, parents = 0, []
+    for generation, size in enumerate(map(int, generations.split(",")), start=1):
+        for number in range(size):
+            parent = parents[number % len(parents)] if parents else None
+            connection.execute(
+                "INSERT INTO partitions VALUES (?, ?, ?, ?, ?)", [first + number, generation, number, size, parent]
+            )
+        parents = list(range(first, first + size))
+        first += size
+
+
 def describe_session_mismatch(row: dict[str, object]) -> dict[str, object]:
     key = {name: row[name] for name in ("topic", "session_id", "player_instance")}
     if row["is_missing"]:
@@ -120,9 +142,13 @@ def count_violations(connection: duckdb.DuckDBPyConnection, log_events: int | No
 
 
 def report(
-    connection: duckdb.DuckDBPyConnection, log_events: int | None, views_dir: Path | None = None
+    connection: duckdb.DuckDBPyConnection,
+    log_events: int | None,
+    views_dir: Path | None = None,
+    generations: str | None = None,
 ) -> dict[str, object]:
     """What is printed, of a lake with its recomputed tables."""
+    load_partitions(connection, generations)
     compare_sessions(connection)
     violations = count_violations(connection, log_events)
     view_rows, wrong_views = definitions.compare(connection, views_dir) if views_dir else ({}, [])
@@ -149,6 +175,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("lake_dir", type=Path, metavar="LAKE_DIR")
     parser.add_argument("--topic", help="only this topic (default: every topic, each on its own)")
     parser.add_argument("--log-events", type=int, metavar="N", help="events in the log, all compared topics together")
+    parser.add_argument(
+        "--generations", metavar="N,M", help="partitions of each generation of a topic that has grown, the oldest first"
+    )
     parser.add_argument("--views", type=Path, metavar="VIEWS_DIR", help="VIEW.csv for each view of the definitions")
     return parser.parse_args(arguments)
 
@@ -163,7 +192,7 @@ def main(arguments: list[str]) -> int:
     recompute_sessions(connection)
     recompute_minutes(connection)
     try:
-        result = report(connection, options.log_events, options.views)
+        result = report(connection, options.log_events, options.views, options.generations)
     except duckdb.IOException as problem:
         print(f"recompute.py: {problem}", file=sys.stderr)
         return 2

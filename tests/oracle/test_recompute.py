@@ -215,7 +215,7 @@ def test_extra_and_missing_sessions_are_found(tampered, run, tamper, problem):
         (add("dead_letters", 0), "dead_letter_keys_distinct"),
         (change("dead_letters", 0, offset=3), "no_event_is_also_a_dead_letter"),
         (change("events", 9, is_late=True), "late_marks_are_the_late_events"),
-        (add("events", 4, offset=10, partition=1), "a_session_is_in_one_partition"),
+        (add("events", 4, offset=10, partition=1), "a_session_is_in_one_partition_of_a_generation"),
         (add("session_revisions", 1), "revision_keys_distinct"),
         (change("session_revisions", 1, event_count=8), "every_event_is_counted_or_late"),
         (change("session_revisions", 1, duplicates=0), "copies_are_counted"),

@@ -48,7 +48,7 @@ pub fn check_playback(data: &[u8]) {
     for (name, bytes) in frozen.new_segments {
         runtime().block_on(store.write_segment(&name, bytes)).expect("memory takes it");
     }
-    let kept = Kept { snapshot: &frozen.snapshot, io: &io };
+    let kept = Kept { snapshot: &frozen.snapshot, io: &io, fork: None };
     let mut restored = job.start_shard(&id, Some(kept)).expect("what was kept is read again");
     restored.process(&[good_record(records.len(), received_at_ms)]).expect("good input");
     let frozen = restored.freeze(2, true, &io);

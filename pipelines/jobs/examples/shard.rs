@@ -101,7 +101,7 @@ fn main() {
         });
         // When everybody has begun and nobody has ended.
         if figures.restore_s == 0.0 && 2 * taken as u64 >= events {
-            let state = Kept { snapshot: &frozen.snapshot, io: &io };
+            let state = Kept { snapshot: &frozen.snapshot, io: &io, fork: None };
             figures.restore_s = cpu_s(|| drop(job.start_shard(&id, Some(state)).expect("its own state")));
             (figures.kept_bytes, figures.kept_segments) = (kept.values().sum(), kept.len());
         }

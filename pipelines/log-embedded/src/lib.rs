@@ -173,8 +173,10 @@ impl EmbeddedLog {
             })
             .collect::<Result<_, LogError>>()?;
         // Last, so that a topic that is there has all its segments.
-        self.store_topic(&spec.name, TopicMeta { id, partitions: spec.partitions, retention_ms: spec.retention_ms })?;
-        Ok(Topic { name: spec.name.clone(), id, retention_ms: spec.retention_ms.into(), partitions })
+        let meta = TopicMeta { id, partitions: spec.partitions, retention_ms: spec.retention_ms, is_sealed: false };
+        self.store_topic(&spec.name, meta)?;
+        let retention_ms = spec.retention_ms.into();
+        Ok(Topic { name: spec.name.clone(), id, retention_ms, is_sealed: false.into(), partitions })
     }
 
     fn store_topic(&self, name: &str, topic: TopicMeta) -> Result<(), LogError> {
@@ -221,7 +223,7 @@ impl EmbeddedLog {
         let records = records.iter().map(|record| encode(&topic, record)).collect::<Result<_, _>>()?;
         let (reply, answer) = oneshot::channel();
         let appends = self.appends.as_ref().expect("only drop takes the sender");
-        match appends.try_send(Append { topic, ledger_key, records, size_bytes, reply }) {
+        match appends.try_send(Append { topic, ledger_key, records, seals: false, size_bytes, reply }) {
             Ok(()) => reserved.hand_over(),
             Err(mpsc::error::TrySendError::Full(_)) => return Err(reserved.full()),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.waiting.stopped()),
@@ -244,7 +246,9 @@ impl PartitionLog for EmbeddedLog {
             return Err(LogError::Mismatch { topic: topic.name.clone(), asked: spec.partitions, found: partitions });
         }
         if topic.retention_ms.load(Ordering::Relaxed) != spec.retention_ms {
-            self.store_topic(&topic.name, TopicMeta { id: topic.id, partitions, retention_ms: spec.retention_ms })?;
+            let is_sealed = topic.is_sealed.load(Ordering::Acquire);
+            let meta = TopicMeta { id: topic.id, partitions, retention_ms: spec.retention_ms, is_sealed };
+            self.store_topic(&topic.name, meta)?;
             topic.retention_ms.store(spec.retention_ms, Ordering::Relaxed);
         }
         Ok(())
@@ -252,6 +256,20 @@ impl PartitionLog for EmbeddedLog {
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         Ok(self.topic(topic)?.partitions.len() as u32)
+    }
+
+    /// Goes through the writer, like what was appended before.
+    fn seal(&self, topic: &str) -> Result<(), LogError> {
+        let _changing = lock(&self.changing);
+        let topic = self.topic(topic)?;
+        if topic.is_sealed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        let append = Append { topic, ledger_key: None, records: Vec::new(), seals: true, size_bytes: 0, reply };
+        let appends = self.appends.as_ref().expect("only drop takes the sender");
+        appends.blocking_send(append).map_err(|_| self.waiting.stopped())?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(self.waiting.stopped())).map(drop)
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {

@@ -2,7 +2,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `t`, topic name | topic id u32, partitions u32, retention in ms i64 |
+//! | `t`, topic name | topic id u32, partitions u32, retention in ms i64, and one byte more (1) once it is sealed |
 //! | `s`, topic id u32, partition u32, segment u64 | first offset u64, end offset u64, newest `received_at_ms` i64 |
 //! | `k`, topic id u32, partition u32 | first kept segment u64; none yet: 0 |
 //!
@@ -21,6 +21,8 @@ pub(crate) struct TopicMeta {
     pub(crate) id: u32,
     pub(crate) partitions: u32,
     pub(crate) retention_ms: i64,
+    /// It takes no more records.
+    pub(crate) is_sealed: bool,
 }
 
 /// Which segment: they are numbered from 0 in each partition.
@@ -107,6 +109,8 @@ impl TopicMeta {
         value.extend(self.id.to_be_bytes());
         value.extend(self.partitions.to_be_bytes());
         value.extend(self.retention_ms.to_be_bytes());
+        // Builds that do not know of it take such a topic for damaged, and append nothing.
+        value.extend(self.is_sealed.then_some(1_u8));
         value
     }
 
@@ -116,8 +120,9 @@ impl TopicMeta {
             id: u32::from_be_bytes(numbers.next()?),
             partitions: u32::from_be_bytes(numbers.next()?),
             retention_ms: i64::from_be_bytes(numbers.next()?),
+            is_sealed: numbers.0 == [1],
         };
-        (numbers.0.is_empty() && topic.partitions > 0).then_some(topic)
+        ((numbers.0.is_empty() || topic.is_sealed) && topic.partitions > 0).then_some(topic)
     }
 }
 
@@ -188,8 +193,11 @@ mod tests {
         assert_eq!(SegmentId::from_keyspace_name("meta"), None);
         let seal = Seal { first: 1, end: 9, newest_received_at_ms: -1 };
         assert_eq!(Seal::decode(&seal.encode()), Some(seal));
-        let topic = TopicMeta { id: 1, partitions: 8, retention_ms: i64::MAX };
-        assert_eq!(TopicMeta::decode(&topic.encode()), Some(topic));
-        assert_eq!(TopicMeta::decode(&topic.encode()[1..]), None);
+        for is_sealed in [false, true] {
+            let topic = TopicMeta { id: 1, partitions: 8, retention_ms: i64::MAX, is_sealed };
+            assert_eq!(TopicMeta::decode(&topic.encode()), Some(topic));
+            assert_eq!(TopicMeta::decode(&topic.encode()[2..]), None);
+            assert_eq!(TopicMeta::decode(&[&topic.encode()[..], &[2]].concat()), None);
+        }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn recover_topics(storage: &Storage) -> Result<Vec<Topic>, LogError> 
     let mut seals: BTreeMap<SegmentId, Seal> = meta::seals(&storage.meta)?.into_iter().collect();
     let topics = meta::topics(&storage.meta)?
         .into_iter()
-        .map(|(name, TopicMeta { id, partitions, retention_ms })| {
+        .map(|(name, TopicMeta { id, partitions, retention_ms, is_sealed })| {
             let partitions = (0..partitions)
                 .map(|number| {
                     let first_kept = first_kept.get(&(id, number)).copied().unwrap_or(0);
@@ -42,7 +42,7 @@ pub(crate) fn recover_topics(storage: &Storage) -> Result<Vec<Topic>, LogError> 
                         .map_err(|problem| problem.in_partition(&name, number))
                 })
                 .collect::<Result<_, LogError>>()?;
-            Ok(Topic { name, id, retention_ms: retention_ms.into(), partitions })
+            Ok(Topic { name, id, retention_ms: retention_ms.into(), is_sealed: is_sealed.into(), partitions })
         })
         .collect::<Result<_, LogError>>()?;
     check_strays(storage, segments.into_values().flatten(), &seals)?;

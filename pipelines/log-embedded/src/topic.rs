@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) id: u32,
     pub(crate) retention_ms: AtomicI64,
+    /// Set by the writer alone.
+    pub(crate) is_sealed: AtomicBool,
     pub(crate) partitions: Vec<Partition>,
 }
 

@@ -15,7 +15,7 @@ use marquee_stream::{LogError, Position};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::keeper::Job;
-use crate::meta::{Seal, SegmentId};
+use crate::meta::{Seal, SegmentId, TopicMeta};
 use crate::record;
 use crate::storage::Storage;
 use crate::storage_error::{Cause, from_fjall};
@@ -47,11 +47,16 @@ pub(crate) struct Append {
     /// Topic id and key, when it is to be done at most once.
     pub(crate) ledger_key: Option<Vec<u8>>,
     pub(crate) records: Vec<Encoded>,
+    /// The topic takes no records after these.
+    pub(crate) seals: bool,
     /// What it counts for against the bytes that may wait.
     pub(crate) size_bytes: usize,
     /// `Ok(None)`: the ledger key was there.
-    pub(crate) reply: oneshot::Sender<Result<Option<Vec<Position>>, LogError>>,
+    pub(crate) reply: oneshot::Sender<Outcome>,
 }
+
+/// What came of an append.
+pub(crate) type Outcome = Result<Option<Vec<Position>>, LogError>;
 
 /// A record as it will be stored.
 pub(crate) struct Encoded {
@@ -127,8 +132,8 @@ impl Writer {
         self.waiting.size_bytes.fetch_sub(size_bytes, Ordering::Relaxed);
         // A caller that no longer waits has dropped its receiver; there is nobody to tell.
         match outcome {
-            Some(positions) => group.into_iter().zip(positions).for_each(|(append, positions)| {
-                append.reply.send(Ok(positions)).ok();
+            Some(outcome) => group.into_iter().zip(outcome).for_each(|(append, outcome)| {
+                append.reply.send(outcome).ok();
             }),
             None => group.into_iter().for_each(|append| {
                 append.reply.send(Err(self.waiting.stopped())).ok();
@@ -143,30 +148,42 @@ impl Writer {
         self.waiting.failure.set(Cause(cause.into())).ok();
     }
 
-    /// Makes a group durable and visible; for each of its appends where the records are.
-    fn commit(&mut self, group: &[Append]) -> Result<Vec<Option<Vec<Position>>>, LogError> {
+    /// Makes a group durable and visible; for each of its appends where the records are, or that the topic has ended.
+    fn commit(&mut self, group: &[Append]) -> Result<Vec<Outcome>, LogError> {
         let records = group.iter().map(|append| append.records.len() + 1).sum();
         let mut pending =
             Pending { batch: self.storage.durable_batch(records), touched: Vec::new(), rolled: Vec::new() };
         let mut ledger_keys = HashSet::new();
-        let mut outcome = Vec::with_capacity(group.len());
+        let mut outcome: Vec<Outcome> = Vec::with_capacity(group.len());
+        let mut sealed: Vec<&Arc<Topic>> = Vec::new();
         for append in group {
+            let topic = &append.topic;
+            if append.seals {
+                self.seal(&mut pending, topic);
+                sealed.push(topic);
+            } else if topic.is_sealed.load(Ordering::Acquire) || sealed.iter().any(|sealed| sealed.id == topic.id) {
+                outcome.push(Err(LogError::Sealed(topic.name.clone())));
+                continue;
+            }
             if let Some(ledger_key) = &append.ledger_key {
                 if ledger_keys.contains(ledger_key) || self.is_in_ledger(ledger_key)? {
-                    outcome.push(None);
+                    outcome.push(Ok(None));
                     continue;
                 }
                 ledger_keys.insert(ledger_key);
                 pending.batch.insert(&self.storage.ledger, ledger_key.as_slice(), Slice::empty());
             }
             let positions = append.records.iter().map(|record| self.place(&mut pending, &append.topic, record));
-            outcome.push(Some(positions.collect()));
+            outcome.push(Ok(Some(positions.collect())));
         }
 
         fail::fail_point!("log-before-commit", |cause| Err(injected(cause)));
         pending.batch.commit().map_err(|error| from_fjall("writing records", error))?;
         fail::fail_point!("log-after-commit-before-ack", |cause| Err(injected(cause)));
 
+        for topic in sealed {
+            topic.is_sealed.store(true, Ordering::Release);
+        }
         for Rolled { topic, full, seal, next } in pending.rolled {
             topic.partitions[next.id.partition as usize].roll(seal, next);
             self.tell_keeper(Job::Flush(full));
@@ -223,6 +240,17 @@ impl Writer {
 
     fn is_in_ledger(&self, ledger_key: &[u8]) -> Result<bool, LogError> {
         self.storage.ledger.contains_key(ledger_key).map_err(|error| from_fjall("reading the ledger", error))
+    }
+
+    /// Adds to the batch that the topic has ended.
+    fn seal(&self, pending: &mut Pending, topic: &Topic) {
+        let meta = TopicMeta {
+            id: topic.id,
+            partitions: topic.partitions.len() as u32,
+            retention_ms: topic.retention_ms.load(Ordering::Relaxed),
+            is_sealed: true,
+        };
+        pending.batch.insert(&self.storage.meta, TopicMeta::key(&topic.name), meta.encode());
     }
 
     /// Adds a record to the batch at the next offset of its partition.

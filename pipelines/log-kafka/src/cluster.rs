@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use marquee_stream::{LogError, TopicSpec};
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -19,6 +19,7 @@ use rdkafka::metadata::MetadataTopic;
 use crate::error::{Patience, from_code, from_kafka, is_transient, is_unknown_topic, refused, unavailable};
 use crate::options::{KafkaOptions, max_message_bytes};
 use crate::readers::Readers;
+use crate::seal::SEALED_MAX_MESSAGE_BYTES;
 
 /// One question to a broker; after that it is asked again, maybe another broker.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,6 +46,8 @@ pub(crate) enum CleanUp {
 pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) partitions: Vec<Partition>,
+    /// It has turned out to have ended.
+    pub(crate) is_sealed: AtomicBool,
 }
 
 /// A partition of a topic that was seen.
@@ -57,7 +60,8 @@ pub(crate) struct Partition {
 impl Topic {
     fn new(name: &str, partitions: u32) -> Self {
         let partition = |_| Partition { readers: Readers::default(), known_end: AtomicU64::new(0) };
-        Self { name: name.to_owned(), partitions: (0..partitions).map(partition).collect() }
+        let partitions = (0..partitions).map(partition).collect();
+        Self { name: name.to_owned(), partitions, is_sealed: AtomicBool::new(false) }
     }
 
     pub(crate) fn partition(&self, partition: u32) -> Result<&Partition, LogError> {
@@ -304,22 +308,7 @@ impl Cluster {
     fn check_settings(&self, admin: &AdminClient<DefaultClientContext>, spec: &TopicSpec) -> Result<(), LogError> {
         let operation = "reading a topic's settings";
         let name = &spec.name;
-        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
-        let mut patience = Patience::new(self.options.patience);
-        let settings = loop {
-            let described = block_on(admin.describe_configs([&ResourceSpecifier::Topic(name)], &options));
-            let described = described.map(|results| results.into_iter().next());
-            let code = match described {
-                Ok(Some(Ok(settings))) => break settings,
-                Ok(Some(Err(code))) => code,
-                Ok(None) => return Err(unavailable(operation, "the broker left the topic out")),
-                Err(error) => error.rdkafka_error_code().ok_or_else(|| from_kafka(operation, &error))?,
-            };
-            // A broker that does not know a new topic yet will.
-            if !(is_transient(code) || is_unknown_topic(code)) || !patience.pause() {
-                return Err(from_code(operation, code));
-            }
-        };
+        let settings = self.settings(admin, name)?;
         let value = |name: &str| settings.get(name).and_then(|entry| entry.value.as_deref());
         if value("cleanup.policy").is_some_and(|policy| policy != "delete") {
             return Err(refused(
@@ -342,18 +331,95 @@ impl Cluster {
             }
             _ => return Ok(()),
         }
+        self.change(admin, "raising a topic's retention", name, &settings, ("retention.ms", &asked))
+    }
+
+    fn settings(&self, admin: &AdminClient<DefaultClientContext>, name: &str) -> Result<ConfigResource, LogError> {
+        let operation = "reading a topic's settings";
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        let mut patience = Patience::new(self.options.patience);
+        loop {
+            let described = block_on(admin.describe_configs([&ResourceSpecifier::Topic(name)], &options));
+            let described = described.map(|results| results.into_iter().next());
+            let code = match described {
+                Ok(Some(Ok(settings))) => return Ok(settings),
+                Ok(Some(Err(code))) => code,
+                Ok(None) => return Err(unavailable(operation, "the broker left the topic out")),
+                Err(error) => error.rdkafka_error_code().ok_or_else(|| from_kafka(operation, &error))?,
+            };
+            // A broker that does not know a new topic yet will.
+            if !(is_transient(code) || is_unknown_topic(code)) || !patience.pause() {
+                return Err(from_code(operation, code));
+            }
+        }
+    }
+
+    /// Changes one setting of a topic whose settings are these.
+    fn change(
+        &self,
+        admin: &AdminClient<DefaultClientContext>,
+        operation: &'static str,
+        topic: &str,
+        settings: &ConfigResource,
+        (name, value): (&str, &str),
+    ) -> Result<(), LogError> {
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
         // The call replaces all of a topic's own settings, so those that are there go along.
         let own = settings.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
-        let resource = ResourceSpecifier::Topic(name);
-        let mut change = AlterConfig::new(resource).set("retention.ms", &asked);
-        for entry in own.filter(|entry| entry.name != "retention.ms") {
+        let resource = ResourceSpecifier::Topic(topic);
+        let mut change = AlterConfig::new(resource).set(name, value);
+        for entry in own.filter(|entry| entry.name != name) {
             if let Some(value) = &entry.value {
                 change = change.set(&entry.name, value);
             }
         }
-        let operation = "raising a topic's retention";
-        let results = block_on(admin.alter_configs([&change], &options)).map_err(|e| from_kafka(operation, &e))?;
-        results.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| from_code(operation, code)))
+        let mut patience = Patience::new(self.options.patience);
+        loop {
+            let code = match block_on(admin.alter_configs([&change], &options)) {
+                Ok(results) => match results.into_iter().next() {
+                    None | Some(Ok(_)) => return Ok(()),
+                    Some(Err((_, code))) => code,
+                },
+                Err(error) => error.rdkafka_error_code().ok_or_else(|| from_kafka(operation, &error))?,
+            };
+            if !is_transient(code) || !patience.pause() {
+                return Err(from_code(operation, code));
+            }
+        }
+    }
+
+    /// Changes one setting of a topic.
+    pub(crate) fn change_setting(
+        &self,
+        operation: &'static str,
+        topic: &str,
+        name: &str,
+        value: &str,
+    ) -> Result<(), LogError> {
+        let admin = self.options.making().create().map_err(|error| from_kafka(operation, &error))?;
+        let settings = self.settings(&admin, topic)?;
+        if settings.get(name).and_then(|entry| entry.value.as_deref()) == Some(value) {
+            return Ok(());
+        }
+        self.change(&admin, operation, topic, &settings, (name, value))
+    }
+
+    /// After brokers have refused a record that is not too large for a topic as we make it.
+    pub(crate) fn why_too_large(&self, operation: &'static str, topic: &Topic) -> LogError {
+        let look = || {
+            let admin = self.options.making().create().map_err(|error| from_kafka(operation, &error))?;
+            let settings = self.settings(&admin, &topic.name)?;
+            let most = settings.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse::<usize>().ok());
+            Ok(most.is_some_and(|most| most <= SEALED_MAX_MESSAGE_BYTES))
+        };
+        match look() {
+            Ok(true) => {
+                topic.is_sealed.store(true, Ordering::Release);
+                LogError::Sealed(topic.name.clone())
+            }
+            Ok(false) => from_code(operation, Code::MessageSizeTooLarge),
+            Err(error) => error,
+        }
     }
 }
 
@@ -367,7 +433,7 @@ fn retention_of(retention_ms: i64) -> String {
 }
 
 /// rdkafka's admin calls are futures that another thread finishes; the caller may be anywhere, so a thread waits.
-fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
+pub(crate) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers");
         runtime.block_on(future)

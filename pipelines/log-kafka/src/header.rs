@@ -22,6 +22,9 @@ const LEDGER_INDEX: &str = "marquee-ledger-index";
 /// For tracers, as W3C Trace Context names it; of records whose request had one.
 const TRACE_PARENT: &str = "traceparent";
 
+/// The key of a topic's last record, which has no headers, so that it is smaller than any other.
+pub(crate) const SEAL_KEY: &[u8] = b"sealed";
+
 /// What some records have beside their header.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Extra<'a> {
@@ -56,6 +59,10 @@ pub(crate) fn encode(header: &RecordHeader, extra: Extra<'_>) -> OwnedHeaders {
 /// # Errors
 /// [`LogError::Damaged`] when the record is not one of ours.
 pub(crate) fn decode(message: &BorrowedMessage<'_>) -> Result<RecordHeader, LogError> {
+    if message.headers().is_none() && message.key() == Some(SEAL_KEY) {
+        let received_at_ms = message.timestamp().to_millis().unwrap_or_default();
+        return Ok(RecordHeader { record_type: RecordType::Seal, received_at_ms, event_count: 0 });
+    }
     let (mut record_type, mut received_at_ms, mut event_count, mut schema) = (None, None, None, None);
     for header in message.headers().iter().flat_map(|headers| headers.iter()) {
         let text = header.value.and_then(|value| std::str::from_utf8(value).ok());

@@ -14,9 +14,11 @@ mod options;
 mod producer;
 mod read;
 mod readers;
+mod seal;
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -85,6 +87,9 @@ impl KafkaLog {
             let (shared, topic) = (Arc::clone(&self.shared), name);
             blocking(operation, move || shared.cluster.topic(&topic)).await?
         };
+        if topic.is_sealed.load(Ordering::Acquire) {
+            return Err(LogError::Sealed(topic.name.clone()));
+        }
         let sent = {
             let outgoing = records.iter().map(|record| outgoing(&topic, record, extra)).collect::<Result<_, _>>()?;
             self.shared.producer.send(&topic.name, outgoing).await
@@ -95,6 +100,10 @@ impl KafkaLog {
                 Ok(positions)
             }
             Err(error @ (LogError::Full { .. } | LogError::Refused { .. })) => Err(error),
+            Err(LogError::Sealed(_)) => {
+                let shared = Arc::clone(&self.shared);
+                blocking(operation, move || Err(shared.cluster.why_too_large(operation, &topic))).await
+            }
             Err(error) => {
                 let shared = Arc::clone(&self.shared);
                 blocking(operation, move || Err(shared.explain(&topic, error))).await
@@ -139,6 +148,9 @@ impl Shared {
         records: &[NewRecord],
     ) -> Result<Option<Vec<Position>>, LogError> {
         let topic = self.cluster.topic(topic)?;
+        if topic.is_sealed.load(Ordering::Acquire) {
+            return Err(LogError::Sealed(topic.name.clone()));
+        }
         // Before a claim says that these are going to be appended.
         records.iter().try_for_each(|record| outgoing(&topic, record, Extra::default()).map(drop))?;
         let ledger = self.ledger(&topic.name, true)?.expect("it was made");
@@ -146,6 +158,7 @@ impl Shared {
         let once = Once { cluster: &self.cluster, producer, ledger: &ledger, topic: &topic, key, handle };
         once.append(records).map_err(|error| match error {
             error @ LogError::Full { .. } => error,
+            LogError::Sealed(_) => self.cluster.why_too_large("appending records once", &topic),
             error => self.explain(&topic, self.forget_ledger(&topic.name, error)),
         })
     }
@@ -195,6 +208,11 @@ impl PartitionLog for KafkaLog {
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         Ok(self.shared.cluster.topic(&self.in_cluster(topic))?.partitions.len() as u32)
+    }
+
+    fn seal(&self, topic: &str) -> Result<(), LogError> {
+        let topic = self.shared.cluster.topic(&self.in_cluster(topic))?;
+        seal::seal(&self.shared.cluster, &self.shared.producer, &topic)
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {

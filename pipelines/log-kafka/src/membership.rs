@@ -161,7 +161,7 @@ impl KafkaMembership {
     ///
     /// # Errors
     /// When it could not be sent. That it arrives is not waited for.
-    pub fn report_progress(&self, progress: &[(&str, u32, u64)]) -> Result<(), LogError> {
+    pub fn report_progress(&self, progress: &[(String, u32, u64)]) -> Result<(), LogError> {
         let failed = |error| from_kafka("reporting progress to the consumer group", &error);
         let mut offsets = TopicPartitionList::with_capacity(progress.len());
         for (topic, partition, next) in progress {

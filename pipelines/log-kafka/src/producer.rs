@@ -50,7 +50,8 @@ impl Producer {
         Ok(Self { options: options.clone(), timeout, current, waiting_bytes: Arc::default() })
     }
 
-    /// Sends records and waits until all are acknowledged. Without the wait they are sent all the same.
+    /// Sends records and waits until all are acknowledged. Without the wait they are sent all the same. With
+    /// [`LogError::Sealed`], the topic takes no records of this size.
     pub(crate) async fn send(&self, topic: &str, records: Vec<Outgoing<'_>>) -> Result<Vec<Position>, LogError> {
         if records.is_empty() {
             return Ok(Vec::new());
@@ -92,8 +93,11 @@ impl Producer {
             }
         }
         let outcome = answered.await.unwrap_or(Err(Code::PurgeQueue));
-        outcome.map_err(|code| {
-            if is_unknown_topic(code) { LogError::UnknownTopic(topic.to_owned()) } else { from_code(operation, code) }
+        outcome.map_err(|code| match code {
+            code if is_unknown_topic(code) => LogError::UnknownTopic(topic.to_owned()),
+            // What is too large for every topic of ours was refused above.
+            Code::MessageSizeTooLarge => LogError::Sealed(topic.to_owned()),
+            code => from_code(operation, code),
         })
     }
 

@@ -14,8 +14,8 @@ use marquee_events::ContentType;
 use tokio::runtime::Runtime;
 
 use crate::{
-    LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, TopicSpec, TraceParent,
-    partition_of,
+    GrowingLog, LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, TopicSpec,
+    TraceParent, partition_of,
 };
 
 /// No check waits longer than this for something that has to happen.
@@ -54,6 +54,9 @@ fn checks() -> Vec<(&'static str, Check)> {
         ("ends", offsets_beyond_the_end_are_refused),
         ("unknown", unknown_topics_and_partitions_are_refused),
         ("mismatch", a_topic_keeps_its_partitions),
+        ("seal", a_sealed_topic_takes_no_more_records),
+        ("seal-race", whatever_was_acknowledged_lies_before_the_seal),
+        ("grow", a_topic_grows_by_a_generation),
         ("wait", a_wait_ends_with_a_record_or_with_its_time),
         ("empty", an_append_of_nothing_does_nothing),
         ("once", append_once_appends_once),
@@ -282,6 +285,158 @@ fn unknown_topics_and_partitions_are_refused(suite: &Suite<'_>) {
     check("a read of it", log.read(&suite.topic, 1, 0, 1000));
     check("an append to it", suite.block_on(log.append(&suite.topic, numbered(1, 0..1))));
     assert_eq!(suite.bounds(&log, 0), 0..0, "nothing was appended");
+}
+
+/// Appends until the topic has ended; where the records are.
+async fn append_until_sealed(log: Arc<dyn PartitionLog>, topic: String, number: u32) -> Vec<Position> {
+    let mut positions = Vec::new();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        assert!(Instant::now() < deadline, "appends to {topic} go on");
+        match log.append(&topic, vec![record(number % 2, format!("task {number}"))]).await {
+            Ok(appended) => positions.extend(appended),
+            Err(LogError::Sealed(_)) => return positions,
+            Err(error) => panic!("an append to a topic that ends returned {error:?}"),
+        }
+    }
+}
+
+fn is_seal(record: &Record) -> bool {
+    record.header.record_type == RecordType::Seal && record.header.event_count == 0
+}
+
+fn a_sealed_topic_takes_no_more_records(suite: &Suite<'_>) {
+    let log = suite.open(2);
+    suite.append(&log, numbered(0, 0..3));
+    suite.append_once(&log, "key", numbered(0, 3..5)).expect("it is new");
+    log.seal(&suite.topic).expect("a topic can be ended");
+    let ends = [0, 1].map(|partition| suite.bounds(&log, partition).end);
+    log.seal(&suite.topic).expect("a topic that has ended has ended");
+    let check = |log: &Arc<dyn PartitionLog>| {
+        for partition in [0, 1] {
+            let refused = suite.block_on(log.append(&suite.topic, vec![record(partition, "late")]));
+            assert!(matches!(refused, Err(LogError::Sealed(_))), "an append to a sealed topic returned {refused:?}");
+            let once = suite.block_on(log.append_once(&suite.topic, "other", vec![record(partition, "late")]));
+            assert!(matches!(once, Err(LogError::Sealed(_))), "an append to a sealed topic returned {once:?}");
+            assert_eq!(suite.bounds(log, partition).end, ends[partition as usize], "its ends are final");
+        }
+        let records = suite.read_all(log, 0, 0);
+        assert!(records.split_off_seals().len() == 5, "what was in it can be read");
+        assert!(log.ledger_contains(&suite.topic, "key").expect("the log answers"));
+        assert!(!log.ledger_contains(&suite.topic, "other").expect("the log answers"));
+        log.ensure_topic(&suite.spec(2)).expect("it is there");
+        let longer = TopicSpec { retention_ms: 3 * RETENTION_MS, ..suite.spec(2) };
+        log.ensure_topic(&longer).expect("retention may change");
+    };
+    check(&log);
+    drop(log);
+    check(&(suite.open)());
+    let nowhere = (suite.open)().seal("contract-nowhere");
+    assert!(matches!(nowhere, Err(LogError::UnknownTopic(_))), "it returned {nowhere:?}");
+}
+
+/// The records that somebody appended.
+trait Appended {
+    fn split_off_seals(&self) -> Vec<&Record>;
+}
+
+impl Appended for Vec<Record> {
+    fn split_off_seals(&self) -> Vec<&Record> {
+        self.iter().filter(|record| !is_seal(record)).collect()
+    }
+}
+
+fn whatever_was_acknowledged_lies_before_the_seal(suite: &Suite<'_>) {
+    let log = suite.open(2);
+    let appending: Vec<_> = (0..8)
+        .map(|number| suite.runtime.spawn(append_until_sealed(Arc::clone(&log), suite.topic.clone(), number)))
+        .collect();
+    while suite.bounds(&log, 0).end < 50 {
+        std::thread::sleep(SHORT);
+    }
+    log.seal(&suite.topic).expect("a topic can be ended");
+    let ends = [0, 1].map(|partition| suite.bounds(&log, partition).end);
+    let mut positions = Vec::new();
+    for task in appending {
+        positions.extend(suite.block_on(task).expect("an append does not panic"));
+    }
+    for partition in [0, 1] {
+        let end = ends[partition as usize];
+        assert_eq!(suite.bounds(&log, partition).end, end, "its ends are final");
+        let mut offsets: Vec<u64> =
+            positions.iter().filter(|at| at.partition == partition).map(|at| at.offset).collect();
+        offsets.sort_unstable();
+        assert!(offsets.last().is_none_or(|last| *last < end), "what was acknowledged lies before the end");
+        offsets.dedup();
+        let records = suite.read_all(&log, partition, 0);
+        let appended: Vec<u64> = records.split_off_seals().iter().map(|record| record.offset).collect();
+        // What had no answer may be there, too.
+        assert!(offsets.iter().all(|offset| appended.contains(offset)), "all that was acknowledged is there");
+    }
+}
+
+/// With [`GrowingLog`] over the log.
+fn a_topic_grows_by_a_generation(suite: &Suite<'_>) {
+    let below = (suite.open)();
+    let open = || -> Arc<GrowingLog> { Arc::new(GrowingLog::new(below.clone(), &[&suite.topic])) };
+    let growing = open();
+    let log: Arc<dyn PartitionLog> = growing.clone();
+    log.ensure_topic(&suite.spec(2)).expect("a topic can be created");
+    let keyed = |numbers: Range<u32>| -> Vec<NewRecord> {
+        let record = |number| {
+            let key = Bytes::from(format!("session-{number}"));
+            NewRecord { route: Route::Key(key.clone()), ..record(0, key) }
+        };
+        numbers.map(record).collect()
+    };
+    suite.append(&log, keyed(0..40));
+    suite.append_once(&log, "import", keyed(40..50)).expect("it is new");
+    for refused in [0, 1, 3, 5] {
+        let refused = growing.grow(&suite.topic, refused, RETENTION_MS);
+        assert!(matches!(refused, Err(LogError::Refused { .. })), "it returned {refused:?}");
+    }
+    suite.append(&log, keyed(50..60)); // nothing was sealed
+    let before = open();
+    assert_eq!(before.partitions(&suite.topic).expect("it is there"), 2);
+    let grown = growing.grow(&suite.topic, 4, RETENTION_MS).expect("it grows");
+    assert_eq!((grown.generation, grown.partitions, grown.is_new), (2, 2..6, true));
+    let again = growing.grow(&suite.topic, 4, RETENTION_MS).expect("it has grown");
+    assert_eq!((again.generation, again.partitions, again.is_new), (2, 2..6, false));
+    let ends = [0, 1].map(|partition| suite.bounds(&log, partition).end);
+    for heir in 2..6 {
+        let start = ends[(heir as usize) % 2];
+        assert_eq!(suite.bounds(&log, heir), start..start, "a partition goes on where its parent ends");
+    }
+    // One who knew the topic before, and one who comes later.
+    for log in [before, open()] {
+        let log: Arc<dyn PartitionLog> = log;
+        let positions = suite.append(&log, keyed(0..40));
+        for (number, position) in positions.iter().enumerate() {
+            let key = format!("session-{number}");
+            assert_eq!(position.partition, 2 + partition_of(key.as_bytes(), 4), "the newest generation takes it");
+            let record = &log.read(&suite.topic, position.partition, position.offset, 1).expect("it is there")[0];
+            assert_eq!((record.offset, &record.payload[..]), (position.offset, key.as_bytes()));
+            assert!(log.wait(&suite.topic, position.partition, position.offset, Duration::ZERO).expect("it answers"));
+        }
+        assert!(log.ledger_contains(&suite.topic, "import").expect("the log answers"));
+        assert_eq!(suite.append_once(&log, "import", keyed(40..50)), None, "it was done in the generation before");
+        let old = suite.block_on(log.append(&suite.topic, vec![record(1, "late")]));
+        assert!(matches!(old, Err(LogError::Sealed(_))), "it returned {old:?}");
+        match log.read(&suite.topic, 5, 0, 1) {
+            Err(LogError::OffsetExpired { partition: 5, offset: 0, start, .. }) => assert_eq!(start, ends[1]),
+            other => panic!("reading before the beginning returned {other:?}"),
+        }
+        let end = suite.bounds(&log, 5).end;
+        match log.read(&suite.topic, 5, end + 1, 1) {
+            Err(LogError::BeyondEnd { partition: 5, offset, end: told, .. }) => {
+                assert_eq!((offset, told), (end + 1, end));
+            }
+            other => panic!("reading beyond the end returned {other:?}"),
+        }
+        log.ensure_topic(&suite.spec(2)).expect("settings may say what they said");
+        log.ensure_topic(&suite.spec(4)).expect("or what there is now");
+        assert_eq!(log.partitions(&suite.topic).expect("it is there"), 6);
+    }
 }
 
 fn a_topic_keeps_its_partitions(suite: &Suite<'_>) {

@@ -12,7 +12,9 @@ use marquee_lake::{EpochCommit, tables};
 use crate::committer::Decided;
 use crate::manifest::{MANIFEST_FORMAT, OutgoingRecord};
 use crate::progress::ShardProgress;
-use crate::{Clock, Decision, Frozen, Manifest, NewRecord, Route, ShardId, ShardStore, StreamError, TableEpoch};
+use crate::{
+    Clock, Decision, Frozen, Manifest, NewRecord, Parent, Route, ShardId, ShardStore, StreamError, TableEpoch,
+};
 
 /// Vacuum may take files older than its retention for orphans; an epoch must be far faster (ms).
 pub(crate) const MAX_EPOCH_MS: i64 = 10 * 60 * 1000;
@@ -34,6 +36,7 @@ pub(crate) struct EpochWrite {
     pub(crate) records: u64,
     pub(crate) frozen_at_ms: i64,
     pub(crate) last_epochs: BTreeMap<String, u64>,
+    pub(crate) parent: Option<Parent>,
 }
 
 impl EpochWrite {
@@ -83,6 +86,8 @@ impl EpochWrite {
             tables: files,
             outgoing: frozen.outgoing.into_iter().map(outgoing).collect(),
             frozen_at_ms: self.frozen_at_ms,
+            parent: self.parent,
+            heirs: Vec::new(),
         };
         if self.clock.now_ms() - self.frozen_at_ms > MAX_EPOCH_MS {
             return Err(StreamError::TooSlow { shard: self.id.to_string(), epoch, limit_ms: MAX_EPOCH_MS });

@@ -3,7 +3,7 @@
 use arrow::record_batch::RecordBatch;
 use marquee_lake::TableSpec;
 
-use crate::{NewRecord, Record, ShardIo, StreamError};
+use crate::{NewRecord, Parent, Record, ShardIo, StreamError};
 
 /// A job: a chain from one topic to tables and topics. Object-safe; one value serves every shard.
 pub trait Job: Send + Sync + 'static {
@@ -33,6 +33,9 @@ pub struct Kept<'a> {
     pub snapshot: &'a [u8],
     /// Reads the segments that the snapshot refers to.
     pub io: &'a ShardIo,
+    /// The state is that of the shard's parent: the shard takes over what is of its own keys, and its first epoch is the one
+    /// after the parent's last.
+    pub fork: Option<Parent>,
 }
 
 /// One partition of a job's topic.

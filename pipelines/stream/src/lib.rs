@@ -10,6 +10,9 @@ pub mod contract;
 mod drive;
 mod epoch_write;
 mod error;
+mod fork;
+mod generations;
+mod growing_log;
 mod job;
 mod latency;
 mod log;
@@ -28,12 +31,14 @@ mod trace_parent;
 mod write_pool;
 
 pub use error::StreamError;
+pub use generations::Generations;
+pub use growing_log::{GrowingLog, Grown, LogicalMembership};
 pub use job::{Frozen, Job, Kept, ShardId, ShardState};
 pub use latency::{LatencyHistogram, LatencySnapshot};
 pub use log::{
     LogError, NewRecord, PartitionLog, Position, Record, RecordHeader, RecordType, Route, TopicSpec, partition_of,
 };
-pub use manifest::{MANIFEST_FORMAT, Manifest, OutgoingRecord, SnapshotRef, TableEpoch};
+pub use manifest::{MANIFEST_FORMAT, Manifest, OutgoingRecord, Parent, SnapshotRef, TableEpoch};
 pub use marquee_events::Clock;
 pub use membership::{Assignment, Membership};
 pub use progress::{RuntimeProgress, ShardProgress};

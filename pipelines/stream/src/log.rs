@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use marquee_events::{ContentType, ErrorKind};
 
-use crate::TraceParent;
+use crate::{Generations, TraceParent};
 
-/// A topic, as it is created once. The number of partitions is fixed for the topic's life.
+/// A topic, as it is created once. It has so many partitions for as long as it lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
-    /// Lower-case words joined by dashes.
+    /// Lower-case words joined by dashes; a later generation of a topic that has grown adds a dot and its number.
     pub name: String,
     /// At least 1.
     pub partitions: u32,
@@ -33,6 +33,8 @@ pub enum RecordType {
     LiveDeltas,
     /// A record that a job sent (job-specific encoding).
     Job,
+    /// The last record of a topic that takes no more, in logs that need one. It says nothing.
+    Seal,
 }
 
 /// The numbers of view events and of interactions lie this far apart.
@@ -47,6 +49,7 @@ impl RecordType {
             RecordType::EndOfInput => 64,
             RecordType::LiveDeltas => 65,
             RecordType::Job => 66,
+            RecordType::Seal => 67,
         }
     }
 
@@ -56,6 +59,7 @@ impl RecordType {
             64 => Some(RecordType::EndOfInput),
             65 => Some(RecordType::LiveDeltas),
             66 => Some(RecordType::Job),
+            67 => Some(RecordType::Seal),
             // CMCD tells of playback alone.
             33.. => ContentType::from_number(number - INTERACTIONS_FROM)
                 .filter(|content_type| *content_type != ContentType::Cmcd)
@@ -138,11 +142,30 @@ pub trait PartitionLog: Send + Sync + 'static {
     /// [`LogError::UnknownTopic`].
     fn partitions(&self, topic: &str) -> Result<u32, LogError>;
 
+    /// The generations of a topic that has grown. By itself a log knows topics of one generation.
+    ///
+    /// # Errors
+    /// [`LogError::UnknownTopic`].
+    fn generations(&self, topic: &str) -> Result<Generations, LogError> {
+        Ok(Generations::one(self.partitions(topic)?))
+    }
+
+    /// Ends a topic: once this has returned, no append to it succeeds, by whomever, and its ends never change again. What
+    /// is in it can be read as before. A topic that has ended stays so.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] by a log whose topics do not end; otherwise the failure, and then it may have ended or not.
+    fn seal(&self, topic: &str) -> Result<(), LogError> {
+        let source = format!("topic `{topic}` is in a log whose topics do not end").into();
+        Err(LogError::Refused { operation: "ending a topic", source })
+    }
+
     /// Appends records and returns where they landed **once they are durable**: after a power cut they are there.
     /// After an error each record of the call may or may not be there.
     ///
     /// # Errors
-    /// [`LogError::Full`] when too much is waiting to become durable (nothing was appended); otherwise the failure.
+    /// [`LogError::Full`] when too much is waiting to become durable, [`LogError::Sealed`] when the topic has ended (nothing
+    /// was appended, unless an attempt before had no answer); otherwise the failure.
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError>;
 
     /// As [`append`](Self::append); the records are told whose work they belong to, where the log has a place for it. By
@@ -217,7 +240,8 @@ pub enum LogError {
     UnknownTopic(String),
     /// A topic is there, but not as asked.
     #[error(
-        "topic `{topic}` has {found} partitions, the settings ask for {asked}: the count is fixed when a topic is made"
+        "topic `{topic}` has {found} partitions, the settings ask for {asked}: the count is fixed when a topic is made; set \
+         log.partitions to {found}, and add partitions with `marquee log grow`"
     )]
     Mismatch {
         /// The topic.
@@ -227,6 +251,12 @@ pub enum LogError {
         /// What is there.
         found: u32,
     },
+    /// The topic has ended, and there is no later generation of it yet.
+    #[error(
+        "topic `{0}` takes no more records, and there is none after it yet: it is being grown; if nobody does any more, run \
+         `marquee log grow` again"
+    )]
+    Sealed(String),
     /// Too much is waiting to become durable.
     #[error("the log is full: {waiting_bytes} bytes wait to become durable")]
     Full {
@@ -294,9 +324,11 @@ impl LogError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             LogError::Mismatch { .. } | LogError::Refused { .. } => ErrorKind::Invalid,
-            LogError::UnknownTopic(_) | LogError::Full { .. } | LogError::InUse(_) | LogError::Storage { .. } => {
-                ErrorKind::Unavailable
-            }
+            LogError::UnknownTopic(_)
+            | LogError::Sealed(_)
+            | LogError::Full { .. }
+            | LogError::InUse(_)
+            | LogError::Storage { .. } => ErrorKind::Unavailable,
             LogError::OffsetExpired { .. } | LogError::BeyondEnd { .. } | LogError::Damaged(_) => ErrorKind::Damaged,
         }
     }
@@ -319,6 +351,7 @@ mod tests {
             (64, RecordType::EndOfInput),
             (65, RecordType::LiveDeltas),
             (66, RecordType::Job),
+            (67, RecordType::Seal),
         ];
         assert_eq!(known, expected);
         assert!(known.iter().all(|(number, record_type)| record_type.number() == *number));

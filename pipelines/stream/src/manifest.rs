@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use marquee_lake::DataFile;
 use serde::{Deserialize, Serialize};
 
-use crate::StreamError;
+use crate::{StreamError, partition_of};
 
 /// The manifest's own format.
 pub const MANIFEST_FORMAT: u32 = 1;
@@ -42,6 +42,35 @@ pub struct Manifest {
     pub outgoing: Vec<OutgoingRecord>,
     /// When its contents were fixed (ms since the epoch).
     pub frozen_at_ms: i64,
+    /// Where the shard began, if not at nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// The shard has ended: these partitions go on with its keys, and no epoch comes after this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heirs: Vec<u32>,
+}
+
+/// The partition whose last state a shard began with, and a share of whose keys it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    /// Of the same topic.
+    pub partition: u32,
+    /// Its last epoch; the shard's own come after it.
+    pub epoch: u64,
+    /// Its end; the shard's own offsets begin there.
+    pub next_offset: u64,
+    /// The shard has the keys that [`partition_of`](crate::partition_of) counts here …
+    pub number: u32,
+    /// … of so many.
+    pub count: u32,
+}
+
+impl Parent {
+    /// Whether the shard has this key.
+    pub fn leaves(&self, key: &[u8]) -> bool {
+        partition_of(key, self.count) == self.number
+    }
 }
 
 /// Where the snapshot is and what it must look like.
@@ -108,6 +137,11 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Whether the shard has ended with this epoch.
+    pub fn is_last(&self) -> bool {
+        !self.heirs.is_empty()
+    }
+
     /// The last epoch with files of each table, this epoch included.
     pub fn last_epochs(&self) -> BTreeMap<String, u64> {
         let last = |(name, table): (&String, &TableEpoch)| {
@@ -138,7 +172,19 @@ pub(crate) mod tests {
             tables: BTreeMap::from([("events".into(), TableEpoch { files: vec![], prev: Some(2) })]),
             outgoing: vec![],
             frozen_at_ms: 9,
+            parent: None,
+            heirs: vec![],
         }
+    }
+
+    #[test]
+    fn manifests_of_topics_that_never_grew_are_as_they_were() {
+        let text = String::from_utf8(sample(4, "a").to_bytes()).unwrap();
+        assert!(!text.contains("parent") && !text.contains("heirs"), "{text}");
+        let parent = Some(Parent { partition: 1, epoch: 3, next_offset: 17, number: 3, count: 4 });
+        let grown = Manifest { parent, heirs: vec![2, 4], ..sample(4, "a") };
+        assert_eq!(Manifest::from_bytes("m", &grown.to_bytes()).unwrap(), grown);
+        assert!(grown.is_last() && !sample(4, "a").is_last());
     }
 
     #[test]

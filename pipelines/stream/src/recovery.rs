@@ -26,8 +26,8 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    /// Reads the newest manifest, rolls its tables forward, reads its snapshot; `None` for a shard without epochs.
-    pub(crate) async fn run(self) -> Result<Option<Newest>, StreamError> {
+    /// Reads the newest manifest and rolls its tables forward; `None` for a shard without epochs.
+    pub(crate) async fn roll_forward(&self) -> Result<Option<Manifest>, StreamError> {
         fail::fail_point!("recovery-start");
         let epochs = self.store.epochs().await?;
         let newest = match epochs.last() {
@@ -47,7 +47,7 @@ impl Recovery {
             committer::commit(&self.commit, &[decided]).await?;
             fail::fail_point!("recovery-rolled-forward");
         }
-        Newest::read(&self.id, &self.store, newest, self.snapshot_version).await.map(Some)
+        Ok(Some(newest))
     }
 }
 

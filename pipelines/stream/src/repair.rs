@@ -16,10 +16,11 @@ use tokio::runtime::Handle;
 use crate::committer::{Decided, commit_tables};
 use crate::drive::Drive;
 use crate::epoch_write::EpochWrite;
+use crate::fork;
 use crate::progress::ShardProgress;
 use crate::recovery::Newest;
 use crate::shard_store::MANIFEST_RETENTION_MS;
-use crate::{Clock, Decision, Frozen, Job, Manifest, ShardId, ShardIo, ShardStore, StreamError};
+use crate::{Clock, Decision, Frozen, Job, Manifest, Parent, ShardId, ShardIo, ShardStore, StreamError};
 
 /// Between two looks for an owner's epoch.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -51,6 +52,8 @@ pub struct ShardRepair {
     progress: Arc<ShardProgress>,
     /// Epochs up to this one are in the lake.
     rolled_to: u64,
+    /// As of the newest epoch that was asked for; the parent first.
+    ancestors: Vec<(Parent, ShardStore)>,
 }
 
 impl ShardRepair {
@@ -64,6 +67,7 @@ impl ShardRepair {
             env: env.clone(),
             id,
             rolled_to: 0,
+            ancestors: Vec::new(),
         }
     }
 
@@ -95,6 +99,9 @@ impl ShardRepair {
         }
         let Some(newest) = newest else { return Ok(None) };
         self.rolled_to = newest.epoch;
+        let RepairEnv { store, state_root, .. } = &self.env;
+        let folder = |id: &ShardId| ShardStore::new(store.clone(), state_root, id);
+        self.ancestors = fork::ancestors(&folder, &self.id, newest.parent).await?;
         Newest::read(&self.id, &self.store, newest, self.snapshot_version).await.map(Some)
     }
 
@@ -113,14 +120,35 @@ impl ShardRepair {
             clock.clone(),
             self.replay_table,
         )
+        .after(self.ancestors.iter().map(|(_, store)| store.clone()).collect())
     }
 
-    /// Whether the manifest of this epoch is there and will be for the next hour, whatever the shard's state needs.
+    /// The partitions that hold the records of the shard's sessions, each with its first offset, in order: those of its
+    /// ancestors, and its own. As of the newest epoch that was asked for.
+    pub fn partitions(&self) -> Vec<(u64, u32)> {
+        let mut partitions = vec![(0, self.id.partition)];
+        for (parent, _) in &self.ancestors {
+            if let Some(first) = partitions.last_mut() {
+                first.0 = parent.next_offset;
+            }
+            partitions.push((0, parent.partition));
+        }
+        partitions.reverse();
+        partitions
+    }
+
+    /// Whether the manifest of this epoch is there and will be for the next hour, whatever the shard's state needs. Those of
+    /// its ancestors stay for ever.
     ///
     /// # Errors
     /// [`StreamError::Store`] or [`StreamError::Damaged`].
     pub fn keeps_manifest(&self, epoch: u64) -> Result<bool, StreamError> {
         const HOUR_MS: i64 = 60 * 60 * 1000;
+        for (_, ancestor) in &self.ancestors {
+            if self.env.handle.block_on(ancestor.read_manifest(epoch))?.is_some() {
+                return Ok(true);
+            }
+        }
         let manifest = self.env.handle.block_on(self.store.read_manifest(epoch))?;
         let until_ms = self.env.clock.now_ms().saturating_add(HOUR_MS);
         Ok(manifest.is_some_and(|manifest| until_ms - manifest.frozen_at_ms < MANIFEST_RETENTION_MS))
@@ -147,6 +175,7 @@ impl ShardRepair {
             records: 0,
             frozen_at_ms: self.env.clock.now_ms(),
             last_epochs: on.last_epochs(),
+            parent: on.parent,
         };
         self.env.handle.block_on(async {
             let decided = match write.run(frozen).await {

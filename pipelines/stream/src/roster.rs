@@ -164,8 +164,14 @@ impl<R: Running> Roster<R> {
         let parts = &self.parts;
         let (revoked, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(ShardProgress::new(id.clone())));
         self.started += 1;
+        let generations = parts.commit.log.generations(&id.topic);
+        let generations = generations.map_err(|source| StreamError::Log { shard: id.to_string(), source })?;
+        let (objects, state_root, drive) = (parts.store.clone(), parts.state_root.clone(), parts.commit.drive);
+        let folder = Arc::new(move |id: &ShardId| ShardStore::new(objects.clone(), &state_root, id).driven(drive));
         let shard = Shard {
-            store: ShardStore::new(parts.store.clone(), &parts.state_root, &id).driven(parts.commit.drive),
+            store: folder(&id),
+            folder,
+            generations,
             job,
             commit: parts.commit.clone(),
             committer: parts.committer.clone(),

@@ -24,11 +24,12 @@ use marquee_lake::tables;
 use crate::committer::{CommitContext, Decided};
 use crate::drive::Work;
 use crate::epoch_write::{EpochWrite, MAX_EPOCH_MS};
+use crate::fork::{Beginning, Start};
 use crate::progress::ShardProgress;
 use crate::recovery::{Newest, Recovery};
 use crate::{
-    Clock, Job, Kept, LogError, NewRecord, RecordHeader, RecordType, Route, RuntimeProgress, RuntimeSettings, ShardId,
-    ShardIo, ShardState, ShardStore, StreamError,
+    Clock, Generations, Job, Kept, LogError, Manifest, NewRecord, Parent, RecordHeader, RecordType, Route,
+    RuntimeProgress, RuntimeSettings, ShardId, ShardIo, ShardState, ShardStore, StreamError,
 };
 
 /// Bytes read from the log at once: some thousand records, decoded while they are in the cache.
@@ -48,6 +49,9 @@ const HAND_OVER_LIMIT_MS: i64 = 10_000;
 /// are dropped: no more memory for a log that refuses everything for so many epochs.
 const MAX_WAITING_FINALS: usize = 8;
 
+/// How often a shard looks whether its parent has come to its end.
+const PARENT_WAIT: Duration = Duration::from_millis(200);
+
 /// Has steps 2 to 4 of an epoch carried on elsewhere.
 pub(crate) type Spawn = Arc<dyn Fn(Work<()>) -> Result<(), StreamError> + Send + Sync>;
 
@@ -56,6 +60,10 @@ pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) job: Arc<dyn Job>,
     pub(crate) store: ShardStore,
+    /// The folders of other shards.
+    pub(crate) folder: Arc<dyn Fn(&ShardId) -> ShardStore + Send + Sync>,
+    /// Of its topic.
+    pub(crate) generations: Generations,
     pub(crate) commit: CommitContext,
     pub(crate) committer: SyncSender<Decided>,
     pub(crate) spawn: Spawn,
@@ -93,6 +101,8 @@ pub(crate) enum WaitFor {
     Write,
     /// The committer: too many epochs are decided and not in the lake.
     Committer,
+    /// The shard of the partition that this one goes on from.
+    Parent,
 }
 
 /// A shard at work.
@@ -103,10 +113,12 @@ pub(crate) struct ShardTask {
     stop_at: Option<u64>,
     /// When the shard learned that its partition was taken away (ms since the epoch).
     revoked_at_ms: Option<i64>,
+    /// When it learned, while it waited for its parent, that the runtime stops (ms since the epoch).
+    stopped_at_ms: Option<i64>,
 }
 
 enum Stage {
-    Loading(Work<Result<Option<Newest>, StreamError>>),
+    Loading(Work<Result<(Start, Vec<ShardStore>), StreamError>>),
     Reading(Box<Reader>),
     Gone,
 }
@@ -114,7 +126,7 @@ enum Stage {
 impl ShardTask {
     pub(crate) fn new(shard: Shard) -> Self {
         let stage = Stage::Loading(shard.load());
-        Self { shard, stage, stop_at: None, revoked_at_ms: None }
+        Self { shard, stage, stop_at: None, revoked_at_ms: None, stopped_at_ms: None }
     }
 
     /// Steps until the shard is gone. A panic is a failure like any other: without this the collector would go on taking
@@ -142,6 +154,10 @@ impl ShardTask {
                     let since = since.unwrap_or_else(Instant::now);
                     waiting_for_committer = Some(since);
                     self.wait_for_committer(since)
+                }
+                Step::Waiting(WaitFor::Parent) => {
+                    std::thread::sleep(PARENT_WAIT);
+                    Ok(())
                 }
             };
             if let Err(error) = waited {
@@ -187,8 +203,19 @@ impl ShardTask {
             Stage::Gone => Ok(Step::Gone),
             Stage::Loading(_) if failed || revoked => Ok(Step::Gone),
             Stage::Loading(work) => {
-                if let Poll::Ready(newest) = shard.commit.drive.carry_on(&shard.commit.handle, work) {
-                    self.stage = Stage::Reading(Box::new(Reader::start(shard, newest?)?));
+                let Poll::Ready(start) = shard.commit.drive.carry_on(&shard.commit.handle, work) else {
+                    return Ok(Step::Worked);
+                };
+                let (start, ancestors) = start?;
+                match start {
+                    Start::TooEarly => return self.wait_for_parent(),
+                    Start::Ended(last) => {
+                        last.iter().for_each(|last| shard.show(last));
+                        return Ok(Step::Gone);
+                    }
+                    Start::Empty => self.read_from(None, None, ancestors)?,
+                    Start::Own(newest) => self.read_from(Some(newest), None, ancestors)?,
+                    Start::Inherited(newest, fork) => self.read_from(Some(newest), Some(fork), ancestors)?,
                 }
                 Ok(Step::Worked)
             }
@@ -208,9 +235,37 @@ impl ShardTask {
                     };
                     return reader.finish(shard, end);
                 }
-                reader.go_on(shard)
+                let step = reader.go_on(shard)?;
+                if step == Step::Gone {
+                    self.stage = Stage::Loading(shard.load()); // its partition has ended: it loads its last epoch
+                    return Ok(Step::Worked);
+                }
+                Ok(step)
             }
         }
+    }
+
+    fn read_from(
+        &mut self,
+        newest: Option<Newest>,
+        fork: Option<Parent>,
+        ancestors: Vec<ShardStore>,
+    ) -> Result<(), StreamError> {
+        self.stage = Stage::Reading(Box::new(Reader::start(&self.shard, newest, fork, ancestors)?));
+        Ok(())
+    }
+
+    /// Looks again later. A runtime that stops waits for as long as it would to hand over: the parent may be another
+    /// process's.
+    fn wait_for_parent(&mut self) -> Result<Step, StreamError> {
+        if self.shard.stop.load(Ordering::Acquire) {
+            let now_ms = self.shard.clock.now_ms();
+            if now_ms - *self.stopped_at_ms.get_or_insert(now_ms) > HAND_OVER_LIMIT_MS {
+                return Ok(Step::Gone);
+            }
+        }
+        self.stage = Stage::Loading(self.shard.load());
+        Ok(Step::Waiting(WaitFor::Parent))
     }
 
     fn wait_for_records(&self) -> Result<(), StreamError> {
@@ -245,7 +300,7 @@ impl ShardTask {
 }
 
 impl Shard {
-    fn load(&self) -> Work<Result<Option<Newest>, StreamError>> {
+    fn load(&self) -> Work<Result<(Start, Vec<ShardStore>), StreamError>> {
         let recovery = Recovery {
             id: self.id.clone(),
             store: self.store.clone(),
@@ -253,12 +308,45 @@ impl Shard {
             progress: self.progress.clone(),
             snapshot_version: self.job.snapshot_version(),
         };
-        Box::pin(recovery.run())
+        let beginning = Beginning {
+            recovery,
+            folder: self.folder.clone(),
+            generations: self.generations.clone(),
+            clock: self.clock.clone(),
+            writer_id: self.writer_id.clone(),
+        };
+        Box::pin(beginning.run())
+    }
+
+    /// Shows that the shard is at this epoch.
+    fn show(&self, manifest: &Manifest) {
+        let progress = &self.progress;
+        progress.read_offset.store(manifest.next_offset, Ordering::Release);
+        progress.committed_offset.fetch_max(manifest.next_offset, Ordering::AcqRel);
+        progress.done_epoch.fetch_max(manifest.epoch, Ordering::AcqRel);
+        progress.decided_epoch.fetch_max(manifest.epoch, Ordering::AcqRel);
+    }
+
+    /// Whether the partition takes no more records.
+    fn has_heirs(&self) -> bool {
+        !self.generations.newest().contains(&self.id.partition)
     }
 
     fn log_end(&self) -> Result<u64, StreamError> {
         let bounds = self.commit.log.bounds(&self.id.topic, self.id.partition).map_err(|e| self.log_error(e))?;
         Ok(bounds.end)
+    }
+
+    /// The shard's offsets begin where its parent has ended, now as when it began.
+    fn check_parent(&self, parent: Parent) -> Result<(), StreamError> {
+        let bounds = self.commit.log.bounds(&self.id.topic, parent.partition).map_err(|e| self.log_error(e))?;
+        if bounds.end == parent.next_offset {
+            return Ok(());
+        }
+        Err(StreamError::Damaged {
+            path: format!("partition {}/{} of the log", self.id.topic, parent.partition),
+            problem: format!("it ended at offset {}, and ends at {} now", parent.next_offset, bounds.end),
+        })
     }
 
     /// Epochs that are decided and not yet in the lake.
@@ -301,6 +389,9 @@ struct Reader {
     state: Box<dyn ShardState>,
     io: ShardIo,
     epoch: u64,
+    parent: Option<Parent>,
+    /// Where its partition ends for ever, if it does.
+    sealed_at: Option<u64>,
     next_offset: u64,
     records: u64,
     last_epochs: BTreeMap<String, u64>,
@@ -333,8 +424,13 @@ struct FinalDeltas {
 }
 
 impl Reader {
-    /// Restores the state, checks the log.
-    fn start(shard: &Shard, newest: Option<Newest>) -> Result<Self, StreamError> {
+    /// Restores the state, its own or, with `fork`, its parent's; checks the log.
+    fn start(
+        shard: &Shard,
+        newest: Option<Newest>,
+        fork: Option<Parent>,
+        ancestors: Vec<ShardStore>,
+    ) -> Result<Self, StreamError> {
         let id = &shard.id;
         let io = ShardIo::new(
             id.clone(),
@@ -344,37 +440,45 @@ impl Reader {
             shard.clock.clone(),
             shard.job.replay_table(),
         )
+        .after(ancestors)
         .publishing_live(shard.settings.live_topic.is_some());
         let state = match &newest {
             None => shard.job.start_shard(id, None)?,
             Some(Newest { manifest, snapshot }) => {
-                io.unless_overtaken(manifest, shard.job.start_shard(id, Some(Kept { snapshot, io: &io })))?
+                let kept = Kept { snapshot, io: &io, fork };
+                io.unless_overtaken(manifest, shard.job.start_shard(id, Some(kept)))?
             }
         };
-        if let Some(Newest { manifest, .. }) = &newest {
+        let manifest = newest.map(|newest| newest.manifest);
+        if let Some(manifest) = &manifest {
             // Halts here, loudly, when the log lost what the lake has, or expired what it has not.
             let read = shard.commit.log.read(&id.topic, id.partition, manifest.next_offset, 1);
             read.map_err(|e| shard.log_error(e))?;
-            let progress = &shard.progress;
-            progress.read_offset.store(manifest.next_offset, Ordering::Release);
-            progress.committed_offset.fetch_max(manifest.next_offset, Ordering::AcqRel);
-            progress.done_epoch.fetch_max(manifest.epoch, Ordering::AcqRel);
-            progress.decided_epoch.fetch_max(manifest.epoch, Ordering::AcqRel);
+            shard.show(manifest);
         }
+        let parent = fork.or_else(|| manifest.as_ref().and_then(|manifest| manifest.parent));
+        if let Some(parent) = parent {
+            shard.check_parent(parent)?;
+        }
+        let sealed_at = if shard.has_heirs() { Some(shard.log_end()?) } else { None };
         fail::fail_point!("recovery-restored");
         let now_ms = shard.clock.now_ms();
+        let last_epochs = manifest.as_ref().filter(|_| fork.is_none()).map(Manifest::last_epochs);
         Ok(Self {
             state,
             io,
-            epoch: newest.as_ref().map_or(0, |newest| newest.manifest.epoch),
-            next_offset: newest.as_ref().map_or(0, |newest| newest.manifest.next_offset),
+            epoch: manifest.as_ref().map_or(0, |manifest| manifest.epoch),
+            parent,
+            sealed_at,
+            next_offset: manifest.as_ref().map_or(0, |manifest| manifest.next_offset),
             records: 0,
-            last_epochs: newest.map(|newest| newest.manifest.last_epochs()).unwrap_or_default(),
-            epoch_started_ms: now_ms,
+            last_epochs: last_epochs.unwrap_or_default(),
+            // What was inherited becomes its own at once: a recompute begins at an epoch.
+            epoch_started_ms: if fork.is_some() { now_ms - shard.settings.epoch_interval_ms } else { now_ms },
             live_published_ms: now_ms,
             unpublished: Vec::new(),
             waiting_finals: VecDeque::new(),
-            changed: false,
+            changed: fork.is_some(),
             written: None,
             is_over: false,
         })
@@ -401,10 +505,14 @@ impl Reader {
         if is_writing {
             self.check_age(shard)?;
         }
-        let due = shard.clock.now_ms() - self.epoch_started_ms >= shard.settings.epoch_interval_ms;
+        let is_at_end = self.sealed_at == Some(self.next_offset);
+        let due = is_at_end || shard.clock.now_ms() - self.epoch_started_ms >= shard.settings.epoch_interval_ms;
         // A full buffer does not wait for a time; a due epoch waits until the one before it is written.
         if self.changed && (self.is_full(shard) || (due && !is_writing)) {
             return self.try_freeze(shard, false);
+        }
+        if is_at_end && !self.changed {
+            return self.leave(shard);
         }
         let read = self.read(shard)?;
         self.publish_due(shard)?;
@@ -555,6 +663,7 @@ impl Reader {
             records: self.records,
             frozen_at_ms,
             last_epochs: self.last_epochs.clone(),
+            parent: self.parent,
         };
         for (table, rows) in &frozen.tables {
             if rows.num_rows() > 0 {

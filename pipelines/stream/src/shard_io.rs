@@ -1,4 +1,5 @@
-//! What a shard's state may read when it starts and while it freezes: rows and segments of its own earlier epochs.
+//! What a shard's state may read when it starts and while it freezes: rows and segments of its own earlier epochs, and of
+//! those of its ancestors, whose epochs come before its own.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -23,6 +24,8 @@ const SEGMENTS_AT_ONCE: usize = 8;
 pub struct ShardIo {
     shard: ShardId,
     store: ShardStore,
+    /// The parent first. None of them is ever cleaned up again.
+    ancestors: Vec<ShardStore>,
     lake: Arc<dyn EpochCommit>,
     handle: Handle,
     clock: Arc<dyn Clock>,
@@ -42,7 +45,14 @@ impl ShardIo {
         replay_table: &'static TableSpec,
     ) -> Self {
         let paths_by_epoch = Mutex::default();
-        Self { shard, store, lake, handle, clock, replay_table, paths_by_epoch, publishes_live: true }
+        let ancestors = Vec::new();
+        Self { shard, store, ancestors, lake, handle, clock, replay_table, paths_by_epoch, publishes_live: true }
+    }
+
+    /// Of a shard that goes on from these, its parent first.
+    #[must_use]
+    pub fn after(self, ancestors: Vec<ShardStore>) -> Self {
+        Self { ancestors, ..self }
     }
 
     /// Without a live view: nobody asks for deltas.
@@ -90,7 +100,7 @@ impl ShardIo {
     /// # Errors
     /// When one is missing or the store does not answer.
     pub fn read_segments(&self, names: &[&str]) -> Result<Vec<Vec<u8>>, StreamError> {
-        let reads = futures::stream::iter(names).map(|name| self.store.read_segment(name));
+        let reads = futures::stream::iter(names).map(|name| self.read_segment(name));
         self.handle.block_on(reads.buffered(SEGMENTS_AT_ONCE).try_collect())
     }
 
@@ -103,12 +113,30 @@ impl ShardIo {
         self.handle.block_on(recovery::unless_overtaken(&self.shard, &self.store, manifest, read))
     }
 
+    async fn read_segment(&self, name: &str) -> Result<Vec<u8>, StreamError> {
+        for store in std::iter::once(&self.store).chain(&self.ancestors) {
+            if let Some(bytes) = store.find_segment(name).await? {
+                return Ok(bytes);
+            }
+        }
+        self.store.read_segment(name).await
+    }
+
+    async fn manifest(&self, epoch: u64) -> Result<Option<Manifest>, StreamError> {
+        for store in std::iter::once(&self.store).chain(&self.ancestors) {
+            if let Some(manifest) = store.read_manifest(epoch).await? {
+                return Ok(Some(manifest));
+            }
+        }
+        Ok(None)
+    }
+
     fn paths(&self, epoch: u64) -> Result<Vec<String>, StreamError> {
         let mut cache = self.paths_by_epoch.lock().expect("no thread panics while it holds this lock");
         if let Some(paths) = cache.get(&epoch) {
             return Ok(paths.clone());
         }
-        let manifest = self.handle.block_on(self.store.read_manifest(epoch))?.ok_or_else(|| StreamError::Damaged {
+        let manifest = self.handle.block_on(self.manifest(epoch))?.ok_or_else(|| StreamError::Damaged {
             path: format!("{} epoch {epoch}", self.shard),
             problem: "its manifest is missing".to_owned(),
         })?;

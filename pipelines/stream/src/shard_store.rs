@@ -172,7 +172,7 @@ impl ShardStore {
     /// # Errors
     /// [`StreamError::Store`].
     pub async fn write_segment(&self, name: &str, bytes: Vec<u8>) -> Result<(), StreamError> {
-        self.put(&self.path(&format!("segment/{name}")), bytes).await
+        self.put(&self.segment_path(name), bytes).await
     }
 
     /// Reads an index segment.
@@ -180,9 +180,18 @@ impl ShardStore {
     /// # Errors
     /// [`StreamError::Store`], or [`StreamError::Damaged`] when it is missing.
     pub async fn read_segment(&self, name: &str) -> Result<Vec<u8>, StreamError> {
-        let path = self.path(&format!("segment/{name}"));
+        let path = self.segment_path(name);
         let missing = || StreamError::Damaged { path: path.to_string(), problem: "it is missing".to_owned() };
-        self.get(&path).await?.ok_or_else(missing)
+        self.find_segment(name).await?.ok_or_else(missing)
+    }
+
+    /// Reads an index segment, if it is there.
+    pub(crate) async fn find_segment(&self, name: &str) -> Result<Option<Vec<u8>>, StreamError> {
+        self.get(&self.segment_path(name)).await
+    }
+
+    fn segment_path(&self, name: &str) -> Path {
+        self.path(&format!("segment/{name}"))
     }
 
     /// Removes what nobody can need any more: manifests older than 7 days and before `needed_epoch`, snapshots and segments that no kept

@@ -75,6 +75,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: LakeCommand,
     },
+    /// Change the log
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
+    },
     /// Measure this build on this machine
     Bench {
         #[command(subcommand)]
@@ -234,6 +239,37 @@ pub(crate) enum LakeCommand {
     /// A day is accepted once it is over by more than 24 h of event time in every partition; else nothing is changed and
     /// the exit code is 3. It works beside running services, and may be stopped at any time: what was decided stays.
     Recompute(RecomputeOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Let a topic go on in more partitions: `playback` or `playback-import`
+    ///
+    /// A topic never gets partitions. This command ends it, so that it takes no more records, and makes a new generation of
+    /// it: `playback.2` in the log, part of topic `playback` everywhere else, where its partitions are numbered on. Each of
+    /// them goes on with the sessions of one old partition, open ones, too; nothing is counted twice. Collectors find the
+    /// new generation by themselves; until it is there, for a second or so, they refuse events and players send them again.
+    ///
+    /// With the embedded log, stop `marquee up` first. With the log in Kafka, start every `marquee jobs` again afterwards,
+    /// one after the other: a process reads the partitions that were there when it was started.
+    ///
+    /// May be interrupted and run again at any point; a topic that has so many partitions is left as it is. Run it once at
+    /// a time. A topic never shrinks.
+    Grow(GrowOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GrowOptions {
+    /// The topic: `playback` or `playback-import`
+    pub(crate) topic: String,
+
+    /// Partitions of the new generation: a multiple of what the topic has now
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) partitions: u32,
+
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod import;
 pub(crate) mod lake;
+pub(crate) mod log;
 pub(crate) mod recompute;
 pub(crate) mod roles;
 pub(crate) mod train;

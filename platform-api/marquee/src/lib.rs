@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{BenchCommand, Cli, Command, ImportCommand, LakeCommand};
+use cli::{BenchCommand, Cli, Command, ImportCommand, LakeCommand, LogCommand};
 pub use failure::Failure;
 
 /// Runs the command line of this process and reports failure as one sentence on stderr.
@@ -79,6 +79,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Lake { command: LakeCommand::Recompute(options) } => {
             commands::recompute::run(runtime, &loaded.settings, &options)
         }
+        Command::Log { command: LogCommand::Grow(options) } => commands::log::grow(runtime, &loaded.settings, &options),
         Command::Bench { command: BenchCommand::Stream(options) } => commands::bench::stream::run(runtime, &options),
         Command::Bench { command: BenchCommand::Rows(options) } => {
             commands::bench::rows::run(runtime, &loaded.settings, &options)

@@ -16,7 +16,9 @@ use marquee_lake_delta::{DeltaLake, LakeOptions};
 use marquee_lake_s3::Bucket;
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
 use marquee_log_kafka::KafkaLog;
-use marquee_stream::{LogError, PartitionLog, Runtime, RuntimeEnv, RuntimeProgress, RuntimeSettings, TopicSpec};
+use marquee_stream::{
+    GrowingLog, LogError, PartitionLog, Runtime, RuntimeEnv, RuntimeProgress, RuntimeSettings, TopicSpec,
+};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::net::TcpListener;
@@ -34,6 +36,9 @@ const LIVE_RETENTION_MS: i64 = 60 * 60 * 1000;
 
 /// More than the largest import chunk (64 MiB): an append larger than this would be refused for ever.
 pub(crate) const MAX_WAITING_BYTES: usize = 128 << 20;
+
+/// The topics whose jobs can share a shard's state out to several.
+pub(crate) const CAN_GROW: [&str; 2] = [PLAYBACK_TOPIC, IMPORT_TOPIC];
 
 /// How often old segments of the log are looked for.
 const RETENTION_CHECK: Duration = Duration::from_secs(60);
@@ -92,11 +97,11 @@ impl Services {
             Scope::Everything => Some(bind(handle, "dashboards", settings.dashboards.listen)?),
         };
         // First, because it claims a bucket before anything is written there.
-        let log = open_log(handle, &home, settings, settings.lake.bucket()?.as_ref())?;
+        let log: Arc<dyn PartitionLog> = open_log(handle, &home, settings, settings.lake.bucket()?.as_ref())?;
         let lake = Arc::new(open_lake(handle, &home, settings, clock.clone())?);
         let stores = RecommendStores::open(handle, &home)?;
         let jobs = marquee_jobs::all(&stores.online, &stores.title_genres());
-        let env = runtime_env(handle, &home, settings, &log, &lake, &clock)?;
+        let env = runtime_env(handle, &home, settings, log.clone(), &lake, &clock)?;
         let runtime_settings = runtime_settings(settings);
         let runtime = Runtime::start(&env, &runtime_settings, &jobs)?;
         let progress = runtime.progress();
@@ -214,13 +219,13 @@ pub(crate) fn runtime_env(
     handle: &tokio::runtime::Handle,
     home: &Home,
     settings: &Settings,
-    log: &Arc<dyn PartitionLog>,
+    log: Arc<dyn PartitionLog>,
     lake: &Arc<DeltaLake>,
     clock: &Arc<dyn Clock>,
 ) -> Result<RuntimeEnv, Failure> {
     let (store, state_root) = state(home, settings)?;
     Ok(RuntimeEnv {
-        log: log.clone(),
+        log,
         lake: lake.clone(),
         store,
         state_root,
@@ -304,13 +309,19 @@ pub(crate) fn open_log(
     home: &Home,
     settings: &Settings,
     bucket: Option<&Bucket>,
-) -> Result<Arc<dyn PartitionLog>, Failure> {
+) -> Result<Arc<GrowingLog>, Failure> {
     let log = open_made_log(handle, home, settings, bucket)?;
     let (store, state_root) = state(home, settings)?;
     for spec in topics(settings) {
-        if let Err(LogError::UnknownTopic(topic)) = log.partitions(&spec.name)
-            && handle.block_on(has_read(store.as_ref(), &state_root, &spec.name))?
+        let there = match log.partitions(&spec.name) {
+            Err(LogError::UnknownTopic(_)) => 0,
+            there => there?,
+        };
+        // All of it, or a generation of one that has grown.
+        if let Some(partition) = handle.block_on(last_read(store.as_ref(), &state_root, &spec.name))?
+            && partition >= there
         {
+            let topic = if there == 0 { spec.name } else { format!("{}/{partition}", spec.name) };
             let written = settings.lake.url.clone().unwrap_or_else(|| format!("home {}", home.root().display()));
             return Err(Failure::damaged(format!(
                 "the log has no topic `{topic}`, from which {written} was written: restore the topic, or begin with a new \
@@ -322,17 +333,22 @@ pub(crate) fn open_log(
     Ok(log)
 }
 
-/// Whether jobs have read from a topic: offsets of it are in manifests.
-async fn has_read(store: &dyn ObjectStore, state_root: &Path, topic: &str) -> Result<bool, Failure> {
+/// The last partition of a topic from which jobs have read: offsets of it are in manifests.
+async fn last_read(store: &dyn ObjectStore, state_root: &Path, topic: &str) -> Result<Option<u32>, Failure> {
     let unavailable = |e| Failure::unavailable(format!("the state of the jobs cannot be listed: {e}"));
     let jobs = store.list_with_delimiter(Some(state_root)).await.map_err(unavailable)?.common_prefixes;
+    let mut last = None;
     for job in jobs {
-        let mut kept = store.list(Some(&job.join(topic)));
-        if kept.try_next().await.map_err(unavailable)?.is_some() {
-            return Ok(true);
+        let folders = store.list_with_delimiter(Some(&job.join(topic))).await.map_err(unavailable)?.common_prefixes;
+        for folder in folders {
+            let partition = folder.filename().and_then(|name| name.parse::<u32>().ok());
+            let mut kept = store.list(Some(&folder));
+            if last < partition && kept.try_next().await.map_err(unavailable)?.is_some() {
+                last = partition;
+            }
         }
     }
-    Ok(false)
+    Ok(last)
 }
 
 /// Opens the log and makes nothing: who does not know what was read from a topic cannot know that it never was.
@@ -341,9 +357,9 @@ pub(crate) fn open_made_log(
     home: &Home,
     settings: &Settings,
     bucket: Option<&Bucket>,
-) -> Result<Arc<dyn PartitionLog>, Failure> {
+) -> Result<Arc<GrowingLog>, Failure> {
     let claim = |log: String| bucket.map_or(Ok(()), |bucket| handle.block_on(bucket.claim(&log)));
-    Ok(match settings.log.adapter {
+    let log: Arc<dyn PartitionLog> = match settings.log.adapter {
         LogAdapter::Embedded => {
             if bucket.is_some() {
                 claim(format!("the log in the home with id {}", home.id()?))?;
@@ -359,11 +375,17 @@ pub(crate) fn open_made_log(
             }
             Arc::new(log)
         }
-    })
+    };
+    Ok(Arc::new(GrowingLog::new(log, &CAN_GROW)))
+}
+
+/// How long records of events are kept (ms).
+pub(crate) fn retention_ms(settings: &Settings) -> i64 {
+    i64::from(settings.log.retention_hours) * 60 * 60 * 1000
 }
 
 fn topics(settings: &Settings) -> impl Iterator<Item = TopicSpec> {
-    let retention_ms = i64::from(settings.log.retention_hours) * 60 * 60 * 1000;
+    let retention_ms = retention_ms(settings);
     let partitions = settings.log.partitions;
     let durable = [PLAYBACK_TOPIC, IMPORT_TOPIC, INTERACTIONS_TOPIC, INTERACTIONS_IMPORT_TOPIC];
     let durable = durable.map(|name| TopicSpec { name: name.to_owned(), partitions, retention_ms });

@@ -20,6 +20,7 @@ struct Topic {
     retention_ms: i64,
     partitions: Vec<Partition>,
     ledger: HashSet<String>,
+    is_sealed: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -59,6 +60,9 @@ impl Topic {
         if records.iter().any(|record| partition(record) >= count) {
             return Err(unknown(topic));
         }
+        if self.is_sealed {
+            return Err(LogError::Sealed(topic.to_owned()));
+        }
         let append = |record: NewRecord| {
             let partition = partition(&record);
             let into = &mut self.partitions[partition as usize];
@@ -79,7 +83,7 @@ impl PartitionLog for MemoryLog {
     fn ensure_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         let mut topics = self.lock();
         let partitions = vec![Partition::default(); spec.partitions as usize];
-        let new = Topic { retention_ms: spec.retention_ms, partitions, ledger: HashSet::new() };
+        let new = Topic { retention_ms: spec.retention_ms, partitions, ledger: HashSet::new(), is_sealed: false };
         let topic = topics.entry(spec.name.clone()).or_insert(new);
         topic.retention_ms = spec.retention_ms;
         let found = topic.partitions.len() as u32;
@@ -91,6 +95,11 @@ impl PartitionLog for MemoryLog {
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         self.lock().get(topic).map(|topic| topic.partitions.len() as u32).ok_or_else(|| unknown(topic))
+    }
+
+    fn seal(&self, topic: &str) -> Result<(), LogError> {
+        self.lock().get_mut(topic).ok_or_else(|| unknown(topic))?.is_sealed = true;
+        Ok(())
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {

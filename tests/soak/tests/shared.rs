@@ -9,9 +9,11 @@ use marquee_jobs::{IMPORT_TOPIC, PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::tables;
 use marquee_soak::{Faults, FaultyLake, FaultyStore, Group, MemoryLog, text_rows};
 use marquee_stream::{
-    Job, Membership, NewRecord, PartitionLog, RecordHeader, RecordType, Route, Runtime, RuntimeEnv, RuntimeSettings,
-    ShardId, ShardStore, SteppedRuntime, TopicSpec, Unit,
+    GrowingLog, Job, Membership, NewRecord, PartitionLog, RecordHeader, RecordType, Route, Runtime, RuntimeEnv,
+    RuntimeSettings, ShardId, ShardStore, SteppedRuntime, TopicSpec, Unit,
 };
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const PARTITIONS: u32 = 3;
@@ -306,4 +308,83 @@ fn a_shard_that_comes_back_does_not_take_a_late_manifest_for_its_own() {
     let back = shards.iter().find(|s| s.shard.partition == 0).expect("it is back");
     assert_eq!((back.committed_offset(), back.done_epoch()), (2, 2));
     ground.check();
+}
+
+/// Lets any part of a process go on.
+fn step_any(process: &mut SteppedRuntime, dice: &mut SmallRng) {
+    let units = process.units();
+    process.step(units[dice.random_range(0..units.len())]);
+    if let Some(error) = process.take_failure() {
+        panic!("{error}");
+    }
+}
+
+/// A process that knows nothing of a growth, and one that knows, whose parts go on in any order. The old one is a zombie:
+/// what it freezes it may decide long after its shard has ended.
+#[test]
+fn a_process_of_before_a_growth_does_no_harm() {
+    for seed in 0..300 {
+        println!("seed {seed}");
+        let ground = Ground::with_seed(seed);
+        let mut dice = SmallRng::seed_from_u64(seed);
+        let growing = || Arc::new(GrowingLog::new(ground.log.clone(), &[PLAYBACK_TOPIC]));
+        let mut appended = 0;
+        let mut append = |log: &GrowingLog, partition: u32| {
+            let header = RecordHeader {
+                record_type: RecordType::ViewEvents(ContentType::Protobuf),
+                received_at_ms: NOW_MS,
+                event_count: 1,
+            };
+            let record = NewRecord { route: Route::Partition(partition), header, payload: vec![0xff].into() };
+            ground.tokio.block_on(log.append(PLAYBACK_TOPIC, vec![record])).expect("the log takes it");
+            appended += 1;
+        };
+        let start = |log: Arc<GrowingLog>, name: &str| {
+            let settings = RuntimeSettings { epoch_interval_ms: 0, ..Default::default() };
+            let env = RuntimeEnv { log, ..ground.env(name, ground.clock.clone()) };
+            SteppedRuntime::new(&env, &settings, &jobs()[..1], None).expect("the topic is there")
+        };
+        let old = growing();
+        let mut before = start(old.clone(), "before");
+        for _ in 0..dice.random_range(0..12) {
+            append(&old, dice.random_range(0..PARTITIONS));
+            (0..dice.random_range(0..20)).for_each(|_| step_any(&mut before, &mut dice));
+        }
+        growing().grow(PLAYBACK_TOPIC, 2 * PARTITIONS, i64::MAX).expect("it grows");
+        let new = growing();
+        let mut after = start(new.clone(), "after");
+        for _ in 0..dice.random_range(1..20) {
+            append(&new, dice.random_range(PARTITIONS..3 * PARTITIONS));
+            for _ in 0..dice.random_range(0..60) {
+                step_any(if dice.random_bool(0.3) { &mut before } else { &mut after }, &mut dice);
+            }
+        }
+        // It ends in the end, however long it was away.
+        run(&mut after, |_| false);
+        run(&mut before, |_| false);
+        for process in [&mut before, &mut after] {
+            process.stop();
+            run(process, |_| false);
+            assert!(process.is_stopped());
+        }
+        let letters = text_rows(&ground.lake.inner().rows(&tables::DEAD_LETTERS), &["partition", "offset"]);
+        let distinct: BTreeSet<_> = letters.iter().collect();
+        assert_eq!((letters.len(), distinct.len()), (appended, appended), "each record once");
+        for partition in 0..PARTITIONS {
+            let id = ShardId { job: "playback", topic: PLAYBACK_TOPIC.into(), partition };
+            let store = ShardStore::new(Arc::new(ground.store.clone()), &"state".into(), &id);
+            let is_last = ground.tokio.block_on(async {
+                let epochs = store.epochs().await.expect("the store answers");
+                let mut is_last = Vec::new();
+                for epoch in epochs {
+                    is_last
+                        .push(store.read_manifest(epoch).await.expect("it is whole").expect("it is there").is_last());
+                }
+                is_last
+            });
+            let ends: Vec<usize> = (0..is_last.len()).filter(|at| is_last[*at]).collect();
+            let had_any = new.bounds(PLAYBACK_TOPIC, partition).expect("the log answers").end > 0;
+            assert_eq!(ends, if had_any { vec![is_last.len() - 1] } else { vec![] }, "nothing comes after the end");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use marquee_events::ContentType;
-use marquee_stream::{LogError, NewRecord, RecordHeader, RecordType, Route};
+use marquee_stream::{LogError, NewRecord, Position, RecordHeader, RecordType, Route};
 use serde::{Deserialize, Serialize};
 
 use crate::body::{self, BodyHead};
@@ -212,7 +212,8 @@ async fn post_finish(
     let (missing, partitions) = collector
         .read_log("reading the import's ledger", move |collector| {
             let topic = imported.topic(collector);
-            Ok((first_missing(collector, topic, &asked, finish.chunks)?, collector.log.partitions(topic)?))
+            let partitions = collector.log.generations(topic)?.newest();
+            Ok((first_missing(collector, topic, &asked, finish.chunks)?, partitions))
         })
         .await?;
     if let Some(chunk) = missing {
@@ -220,16 +221,17 @@ async fn post_finish(
     }
 
     let topic = imported.topic(collector);
-    let ends = (0..partitions).map(|partition| end_record(partition, received_at_ms)).collect();
+    let ends = partitions.map(|partition| end_record(partition, received_at_ms)).collect();
     let positions = collector.append_once(topic, &import.end_key(), ends).await?;
     let duplicate = positions.is_none();
-    let end_offsets = if let Some(mut positions) = positions {
-        positions.sort_unstable_by_key(|position| position.partition);
-        positions.iter().map(|position| position.offset + 1).collect()
-    } else {
-        let read = move |collector: &Collector| collector.end_offsets(imported.topic(collector));
-        collector.read_log("reading the ends of the log", read).await?
-    };
+    let read = move |collector: &Collector| collector.end_offsets(imported.topic(collector));
+    let mut end_offsets = collector.read_log("reading the ends of the log", read).await?;
+    // Of partitions that have ended, the end; others may have got more since.
+    for Position { partition, offset } in positions.into_iter().flatten() {
+        if let Some(end) = end_offsets.get_mut(partition as usize) {
+            *end = offset + 1;
+        }
+    }
     Ok(Json(Finished { duplicate, topic, end_offsets }).into_response())
 }
 

@@ -76,6 +76,10 @@ impl Job for Features {
     }
 
     fn start_shard(&self, shard: &ShardId, kept: Option<Kept<'_>>) -> Result<Box<dyn ShardState>, StreamError> {
+        if kept.is_some_and(|kept| kept.fork.is_some()) {
+            let problem = format!("topic {} cannot grow: what is known of titles cannot be split", shard.topic);
+            return Err(StreamError::Job { job: self.name(), problem });
+        }
         let snapshot = kept.map(|kept| kept.snapshot);
         Ok(Box::new(FeaturesShard::start(self.mode, shard, snapshot, self.online.clone(), self.genres.clone())?))
     }

@@ -315,7 +315,7 @@ impl ShardState for FeaturesShard {
                 }
                 // Features have no end: an import's last interaction is as good as any.
                 RecordType::EndOfInput => {}
-                RecordType::ViewEvents(_) | RecordType::LiveDeltas | RecordType::Job => {
+                RecordType::ViewEvents(_) | RecordType::LiveDeltas | RecordType::Job | RecordType::Seal => {
                     let detail = format!("a record of type {:?} is none of this topic's", record.header.record_type);
                     let content_type = "application/octet-stream";
                     let reason = "foreign_record";

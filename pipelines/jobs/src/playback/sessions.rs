@@ -122,6 +122,14 @@ impl Slot {
         }
     }
 
+    /// As [`Session::timer_ms`].
+    pub(crate) fn timer_ms(&self) -> Option<i64> {
+        match self {
+            Slot::Unpacked(session) => session.timer_ms,
+            Slot::Packed(packed) => packed.timer_ms(),
+        }
+    }
+
     /// Unpacks it and finds its cells.
     fn unpack(&mut self, contexts: &Contexts, cubes: &mut Cubes) -> &mut Box<Session> {
         if let Slot::Packed(packed) = self {
@@ -258,6 +266,11 @@ impl Sessions {
             Slot::Unpacked(session) => Some(session),
             Slot::Packed(_) => unreachable!("it was seen unpacked"),
         }
+    }
+
+    /// Drops all others.
+    pub(crate) fn retain(&mut self, mut stays: impl FnMut(u128, &Slot) -> bool) {
+        self.slots.retain(|key, slot| stays(*key, slot));
     }
 
     /// Puts the bytes of a session in its place.

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use marquee_cmcd::{DeadLine, DecodedRecord, Part, decode_record};
 use marquee_events::{CLOCK_TOLERANCE_MS, ContentType, DecodeError, EventView, FlatPayload, Split, decode, split};
 use marquee_lake::{TableSpec, tables};
-use marquee_stream::{Frozen, Kept, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
+use marquee_stream::{Frozen, Kept, Parent, Record, RecordType, ShardId, ShardIo, ShardState, StreamError};
 
 use super::bronze::BronzeRows;
 use super::closed_index::{ClosedIndex, ClosedSession};
@@ -85,7 +85,7 @@ impl PlaybackShard {
             cubes: Cubes::default(),
             open_turns: OpenTurns::default(),
         };
-        let Some(Kept { snapshot, io }) = kept else { return Ok(shard) };
+        let Some(Kept { snapshot, io, fork }) = kept else { return Ok(shard) };
         let snapshot = Snapshot::from_bytes(snapshot, id)?;
         shard.epoch = snapshot.epoch;
         shard.latest_event_ms = snapshot.latest_event_ms;
@@ -111,7 +111,29 @@ impl PlaybackShard {
             }
         }
         shard.cubes.changed = false;
+        if let Some(parent) = fork {
+            shard.split_off(parent);
+        }
         Ok(shard)
+    }
+
+    /// Makes the parent's state its own: without the open sessions of its siblings. Which of the closed ones are theirs cannot
+    /// be told from a key, and nobody asks this shard for them.
+    fn split_off(&mut self, parent: Parent) {
+        let Self { sessions, contexts, timers, .. } = self;
+        sessions.retain(|key, slot| {
+            let is_mine = parent.leaves(contexts.text(slot.context(), 0).as_bytes());
+            if let Some(timer_ms) = slot.timer_ms().filter(|_| !is_mine) {
+                timers.remove(key, timer_ms);
+            }
+            is_mine
+        });
+        self.epoch = parent.epoch;
+        self.state_log = StateLog::default();
+        for (key, _) in self.sessions.iter() {
+            self.state_log.mark(key);
+        }
+        self.closed.changed = self.closed.recent.keys().copied().collect();
     }
 
     fn watermark_ms(&self) -> Option<i64> {
@@ -167,6 +189,7 @@ impl PlaybackShard {
                 }
             }
             RecordType::EndOfInput => self.end_of_input(),
+            RecordType::Seal => {}
             RecordType::Interactions(_) | RecordType::LiveDeltas | RecordType::Job => {
                 self.dead_letters.push(Broken {
                     index: -1,

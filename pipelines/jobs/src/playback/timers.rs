@@ -33,8 +33,13 @@ impl Timers {
     /// Removes the session's entry: nobody has to look at it any more.
     pub(crate) fn forget(&mut self, key: u128, session: &mut Session) {
         if let Some(timer_ms) = session.timer_ms.take() {
-            self.entries.remove(&(timer_ms, key));
+            self.remove(key, timer_ms);
         }
+    }
+
+    /// The same of a session that goes.
+    pub(crate) fn remove(&mut self, key: u128, timer_ms: i64) {
+        self.entries.remove(&(timer_ms, key));
     }
 
     /// Takes the next session whose time the watermark has passed. The caller clears its [`Session::timer_ms`].

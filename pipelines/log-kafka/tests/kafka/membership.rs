@@ -133,7 +133,7 @@ fn a_partition_goes_when_it_is_released() {
     assert_eq!(both, all(), "every partition has one member");
 
     let partition = *partitions(&gone).first().unwrap();
-    second.report_progress(&[(topic, partition, 7)]).unwrap();
+    second.report_progress(&[(topic.to_owned(), partition, 7)]).unwrap();
     wait_for_committed(cluster, topic, &format!("staging.{topic}"), partition, 7);
     // Who leaves gives back what it has, and nobody waits for a release that nobody will make.
     let started = Instant::now();

@@ -336,3 +336,38 @@ fn a_prefix_keeps_logs_of_one_cluster_apart() {
     let error = staging.read("playback", 0, 9, 1000).unwrap_err();
     assert!(error.to_string().contains("topics-staging.playback"), "{error}");
 }
+
+/// Whoever knows nothing of it is refused by the broker, whatever acknowledgement it asks for.
+#[test]
+fn a_topic_that_has_ended_takes_nothing_from_anybody() {
+    let Some(cluster) = one_node("a_topic_that_has_ended_takes_nothing_from_anybody") else { return };
+    let log = open(options(cluster));
+    log.ensure_topic(&spec("topics-ended", 1)).unwrap();
+    append(&log, "topics-ended", vec![record(0, "a")]).unwrap();
+    let before = open(options(cluster));
+    append(&before, "topics-ended", vec![record(0, "b")]).unwrap();
+    log.seal("topics-ended").unwrap();
+    let end = log.bounds("topics-ended", 0).unwrap().end;
+    for acks in ["0", "1", "all"] {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .set("acks", acks)
+            .create()
+            .unwrap();
+        let payload = "x".repeat(50);
+        producer.send(BaseRecord::<str, str>::to("topics-ended").partition(0).key("k").payload(&payload)).unwrap();
+        producer.flush(DEADLINE).unwrap();
+    }
+    for _ in 0..2 {
+        let refused = append(&before, "topics-ended", vec![record(0, "c")]);
+        assert!(matches!(refused, Err(LogError::Sealed(_))), "{refused:?}");
+    }
+    assert_eq!(log.bounds("topics-ended", 0).unwrap().end, end);
+    let payloads: Vec<usize> = read_all(&log, "topics-ended", 0).unwrap().iter().map(|r| r.payload.len()).collect();
+    assert!(payloads.starts_with(&[1, 1]) && payloads.ends_with(&[0]), "{payloads:?}");
+    // Its other settings are as they were.
+    assert_eq!(setting(cluster, "topics-ended", "message.timestamp.type"), "LogAppendTime");
+    assert_eq!(setting(cluster, "topics-ended", "retention.ms"), RETENTION_MS.to_string());
+    log.ensure_topic(&TopicSpec { retention_ms: 2 * RETENTION_MS, ..spec("topics-ended", 1) }).unwrap();
+    assert!(matches!(append(&log, "topics-ended", vec![record(0, "d")]), Err(LogError::Sealed(_))));
+}

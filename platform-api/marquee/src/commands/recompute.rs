@@ -4,7 +4,7 @@
 
 mod history;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use marquee_events::{Clock, SystemClock};
 use marquee_jobs::playback::{EpochOffsets, HORIZON_MS, LateBatch, LateSession, Left};
 use marquee_jobs::{PLAYBACK_TOPIC, Playback, PlaybackMode};
 use marquee_lake::tables;
-use marquee_stream::{Decision, Job as _, Newest, RepairEnv, ShardId, ShardRepair, StreamError};
+use marquee_stream::{Decision, Job as _, Newest, Parent, RepairEnv, ShardId, ShardRepair, StreamError};
 use serde::Serialize;
 
 use self::history::{LateTables, Place};
@@ -79,11 +79,7 @@ pub(crate) fn run(
     };
     let job = Playback::new(PlaybackMode::Live);
     let late = LateTables { lake: &lake, runtime, topic: PLAYBACK_TOPIC, days };
-    let mut shards = Vec::new();
-    for partition in late.partitions()? {
-        let id = ShardId { job: job.name(), topic: PLAYBACK_TOPIC.to_owned(), partition };
-        shards.push((ShardRepair::new(&env, id.clone(), &job), id));
-    }
+    let mut shards = open_shards(&env, &job, &late)?;
     refuse_open_days(&mut shards, options.to, days)?;
     let bar = progress_bar();
     let mut report = Report {
@@ -92,13 +88,15 @@ pub(crate) fn run(
         shard: options.shard.to_string(),
         ..Report::default()
     };
-    for (_, id) in &shards {
-        bar.inc_length(late.count(id.partition)?);
+    for (repair, _) in &shards {
+        bar.inc_length(late.count(&partitions_of(repair))?);
     }
     let epoch_interval = Duration::from_millis(u64::from(settings.jobs.epoch_interval_ms));
     let mut shards: VecDeque<Shard<'_>> = shards
         .into_iter()
         .map(|(repair, id)| Shard {
+            partitions: partitions_of(&repair),
+            keys: None,
             repair,
             id,
             job: &job,
@@ -123,6 +121,31 @@ pub(crate) fn run(
     }
     bar.finish_and_clear();
     if options.json { print_json(&report) } else { print_report(&report) }
+}
+
+/// The shards that have not ended. Those that have are part of the shards that go on from them.
+fn open_shards(env: &RepairEnv, job: &Playback, late: &LateTables<'_>) -> Result<Vec<(ShardRepair, ShardId)>, Failure> {
+    let mut partitions: BTreeSet<u32> = late.all_partitions()?.into_iter().collect();
+    let mut shards = Vec::new();
+    while let Some(partition) = partitions.pop_first() {
+        let id = ShardId { job: job.name(), topic: PLAYBACK_TOPIC.to_owned(), partition };
+        let mut repair = ShardRepair::new(env, id.clone(), job);
+        match repair.newest()? {
+            Some(newest) if newest.manifest.is_last() => partitions.extend(newest.manifest.heirs),
+            Some(_) => shards.push((repair, id)),
+            None => {
+                return Err(Failure::unavailable(format!(
+                    "topic {PLAYBACK_TOPIC} has grown, and shard {id} has not begun yet; nothing was changed: start its jobs, \
+                     and run the command again"
+                )));
+            }
+        }
+    }
+    Ok(shards)
+}
+
+fn partitions_of(repair: &ShardRepair) -> Vec<u32> {
+    repair.partitions().into_iter().map(|(_, partition)| partition).collect()
 }
 
 /// Event times from the start of the first day to the end of the last one (ms since the epoch).
@@ -171,6 +194,10 @@ fn refuse_open_days(shards: &mut [(ShardRepair, ShardId)], last_day: NaiveDate, 
 struct Shard<'a> {
     repair: ShardRepair,
     id: ShardId,
+    /// Those that hold its events: the last one is its own.
+    partitions: Vec<u32>,
+    /// Which of the sessions of these are its own, if not all.
+    keys: Option<Parent>,
     job: &'a Playback,
     late: &'a LateTables<'a>,
     part: SessionPart,
@@ -209,7 +236,8 @@ impl Shard<'_> {
         let Some(sessions) = self.batches.pop_front() else { return self.ask(bar) };
         let Some(as_of) = self.as_of else { return Ok(false) };
         let (count, last) = (sessions.len() as u64, sessions.last().map(key_of));
-        if self.fold(LateBatch::new(sessions, as_of.next_offset), report)? {
+        let batch = LateBatch::new(sessions, as_of.next_offset).of_partitions(self.repair.partitions());
+        if self.fold(batch, report)? {
             bar.inc(count);
             self.after = last;
         } else {
@@ -218,14 +246,27 @@ impl Shard<'_> {
         Ok(true)
     }
 
+    fn newest(&mut self) -> Result<Option<Newest>, Failure> {
+        match self.repair.newest()? {
+            Some(newest) if newest.manifest.is_last() => Err(Failure::unavailable(format!(
+                "shard {} has ended: its topic has grown meanwhile; run the command again to go on",
+                self.id
+            ))),
+            newest => Ok(newest),
+        }
+    }
+
     /// Asks for the next sessions; whether there are any.
     fn ask(&mut self, bar: &ProgressBar) -> Result<bool, Failure> {
-        let Some(newest) = self.repair.newest()? else { return Ok(false) };
+        let Some(newest) = self.newest()? else { return Ok(false) };
         self.as_of = Some(AsOf::new(&newest));
+        self.keys = newest.manifest.parent;
         self.learn_epochs(newest.manifest.epoch)?;
-        let page = self.late.page(self.id.partition, self.after.as_ref(), PAGE_SESSIONS)?;
+        let page = self.late.page(&self.partitions, self.after.as_ref(), PAGE_SESSIONS)?;
         let Some(last) = page.last().map(|(session, _)| key_of(session)) else { return Ok(false) };
-        let (mine, others): (Vec<_>, Vec<_>) = page.into_iter().partition(|(session, _)| is_of(session, self.part));
+        let (mine, others): (Vec<_>, Vec<_>) = page.into_iter().partition(|(session, _)| {
+            is_of(session, self.part) && self.keys.is_none_or(|keys| keys.leaves(session.session_id.as_bytes()))
+        });
         bar.inc(others.len() as u64);
         if mine.is_empty() {
             self.after = Some(last);
@@ -240,13 +281,13 @@ impl Shard<'_> {
             self.repair.give_way(epoch, self.epoch_interval)?;
         }
         for _ in 0..LARGEST_LOSSES {
-            let Some(newest) = self.repair.newest()? else { return Ok(true) };
+            let Some(newest) = self.newest()? else { return Ok(true) };
             let last_recompute = AsOf::new(&newest).last_recompute;
             if self.as_of.is_some_and(|as_of| as_of.last_recompute != last_recompute) {
                 return Ok(false);
             }
             self.learn_epochs(newest.manifest.epoch)?;
-            let mut history = Place { tables: self.late, repair: &self.repair, partition: self.id.partition };
+            let mut history = Place { tables: self.late, repair: &self.repair, partitions: &self.partitions };
             let io = self.repair.io();
             let done = match self.job.recompute(&self.id, &newest, &mut batch, &self.epochs, &mut history, &io) {
                 Err(StreamError::Fenced { .. }) => {
@@ -292,7 +333,7 @@ impl Shard<'_> {
     fn learn_epochs(&mut self, newest_epoch: u64) -> Result<(), Failure> {
         let known = self.epochs.last_epoch();
         if known < newest_epoch {
-            self.epochs.extend(self.late.epochs(self.id.partition, known, newest_epoch)?);
+            self.epochs.extend(self.late.epochs(&self.partitions, known, newest_epoch)?);
         }
         Ok(())
     }

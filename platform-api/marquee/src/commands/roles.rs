@@ -7,7 +7,7 @@ use std::time::Duration;
 use marquee_collector::{Collector, Locator, Progress};
 use marquee_events::{Clock, SystemClock};
 use marquee_log_kafka::{KafkaMembership, MembershipOptions};
-use marquee_stream::Runtime;
+use marquee_stream::{LogicalMembership, Runtime, ShardProgress};
 
 use super::up::Signals;
 use crate::failure::Failure;
@@ -31,12 +31,17 @@ pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names
     let bucket = settings.lake.bucket()?;
     let log = open_log(runtime.handle(), &home, settings, bucket.as_ref())?;
     let lake = Arc::new(open_lake(runtime.handle(), &home, settings, clock.clone())?);
-    let env = runtime_env(runtime.handle(), &home, settings, &log, &lake, &clock)?;
+    let env = runtime_env(runtime.handle(), &home, settings, log.clone(), &lake, &clock)?;
     let instances = marquee_jobs::shareable();
-    let topics = instances.iter().map(|(_, topic)| topic.clone()).collect();
+    let topics: Vec<String> = instances.iter().map(|(_, topic)| topic.clone()).collect();
+    let mut below = Vec::new();
+    for topic in &topics {
+        below.extend(log.topics_below(topic)?);
+    }
     let kafka = &settings.log.kafka;
-    let group = MembershipOptions::new(format!("{}{}-jobs", kafka.topic_prefix, kafka.client_id), topics);
-    let membership = Arc::new(KafkaMembership::join(&settings.log.kafka.options()?, &group)?);
+    let group = MembershipOptions::new(format!("{}{}-jobs", kafka.topic_prefix, kafka.client_id), below);
+    let member = Arc::new(KafkaMembership::join(&settings.log.kafka.options()?, &group)?);
+    let membership = Arc::new(LogicalMembership::new(member.clone(), log, &topics)?);
     let jobs = Runtime::start_shared(&env, &runtime_settings(settings), &instances, membership.clone())?;
     let mut signals = Signals::listen(runtime.handle())?;
     eprintln!("jobs       playback, in group {}", group.group);
@@ -47,7 +52,7 @@ pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names
     eprintln!("Ctrl-C stops: the open epoch is written first, then others take over.");
     let progress = jobs.progress();
     let watch = runtime.spawn({
-        let (progress, membership) = (progress.clone(), membership.clone());
+        let (progress, member, membership) = (progress.clone(), member.clone(), membership.clone());
         async move {
             let mut told = None;
             loop {
@@ -59,9 +64,11 @@ pub(crate) fn jobs(runtime: &tokio::runtime::Runtime, settings: &Settings, names
                     eprintln!("partitions {}", if names.is_empty() { "none yet".to_owned() } else { names.join(" ") });
                     told = Some(partitions);
                 }
-                let offsets: Vec<(&str, u32, u64)> =
-                    shards.iter().map(|s| (s.shard.topic.as_str(), s.shard.partition, s.committed_offset())).collect();
-                if let Err(error) = membership.report_progress(&offsets) {
+                let offset = |s: &Arc<ShardProgress>| {
+                    membership.below(&s.shard.topic, s.shard.partition, s.committed_offset()).ok()
+                };
+                let offsets: Vec<(String, u32, u64)> = shards.iter().filter_map(offset).collect();
+                if let Err(error) = member.report_progress(&offsets) {
                     tracing::debug!(%error, "the cluster's tools do not see the progress");
                 }
                 tokio::time::sleep(REPORT).await;

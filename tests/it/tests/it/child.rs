@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use marquee_events::interactions::proto::InteractionBatch;
 use marquee_events::proto::ViewEventBatch;
 use marquee_log_embedded::{EmbeddedLog, EmbeddedLogOptions};
-use marquee_stream::{LogError, PartitionLog};
+use marquee_stream::{GrowingLog, LogError, PartitionLog};
 use prost::Message as _;
 
 /// Everything here ends within this time, or it is stuck.
@@ -92,11 +93,12 @@ fn open_log(folder: &Path) -> EmbeddedLog {
 
 /// Events in a topic of a stopped process's log, as the records' headers say.
 pub fn log_events(home: &Path, topic: &str) -> u64 {
-    events_in(&open_log(&home.join("log")), topic)
+    events_in(Arc::new(open_log(&home.join("log"))), topic)
 }
 
-/// Events in a topic, as the records' headers say.
-pub fn events_in(log: &dyn PartitionLog, topic: &str) -> u64 {
+/// Events in a topic and all of its generations, as the records' headers say.
+pub fn events_in(log: Arc<dyn PartitionLog>, topic: &str) -> u64 {
+    let log = GrowingLog::new(log, &[topic]);
     let mut events = 0;
     for partition in 0..log.partitions(topic).expect("the topic is there") {
         let bounds = log.bounds(topic, partition).expect("the log answers");

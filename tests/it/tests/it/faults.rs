@@ -211,6 +211,7 @@ fn every_fail_point_is_tested() {
     tested.extend(["kafka-ledger-claimed", "kafka-ledger-half-sent", "kafka-ledger-sent", "kafka-ledger-done"]);
     tested.extend(crate::features::KILLED);
     tested.extend(crate::recompute::KILLED);
+    tested.extend(crate::growth::KILLED);
     let mut found = BTreeSet::new();
     for file in crate::tidy::rust_files() {
         if file.starts_with(oracle::root().join("tests")) {

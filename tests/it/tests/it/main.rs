@@ -13,6 +13,7 @@ mod disorder;
 mod every_payload;
 mod faults;
 mod features;
+mod growth;
 mod kafka_faults;
 mod latency;
 mod live;

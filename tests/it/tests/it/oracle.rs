@@ -63,17 +63,30 @@ fn run(script: &str, arguments: &[&str]) -> (bool, serde_json::Value) {
 /// # Panics
 /// As [`check`].
 pub fn recompute(lake: &Path, topic: &str, log_events: u64) -> serde_json::Value {
-    let (agrees, found) = compare(lake, topic, log_events);
+    recompute_grown(lake, topic, log_events, &[])
+}
+
+/// The same of a topic that has grown to these partitions, generation by generation; none of one that never has.
+///
+/// # Panics
+/// As [`check`].
+pub fn recompute_grown(lake: &Path, topic: &str, log_events: u64, generations: &[u32]) -> serde_json::Value {
+    let (agrees, found) = compare(lake, topic, log_events, generations);
     assert!(agrees, "the lake is not what recompute.py makes of bronze: {found:#}");
     found
 }
 
 /// The same; whether everything agrees.
-pub fn compare(lake: &Path, topic: &str, log_events: u64) -> (bool, serde_json::Value) {
+pub fn compare(lake: &Path, topic: &str, log_events: u64, generations: &[u32]) -> (bool, serde_json::Value) {
     let views = tempfile::tempdir().expect("a folder");
     write_views(lake, views.path());
     let [lake, views] = [lake, views.path()].map(|path| path.to_str().expect("a temporary folder's name is text"));
-    let arguments = [lake, "--topic", topic, "--log-events", &log_events.to_string(), "--views", views];
+    let counts = generations.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let log_events = log_events.to_string();
+    let mut arguments = vec![lake, "--topic", topic, "--log-events", &log_events, "--views", views];
+    if !generations.is_empty() {
+        arguments.extend(["--generations", &counts]);
+    }
     run("recompute.py", &arguments)
 }
 

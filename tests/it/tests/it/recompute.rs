@@ -15,19 +15,19 @@ use crate::child::{self, Up};
 use crate::oracle;
 use crate::order::{SESSION_COLUMNS, START_MS, session};
 
-const HOUR_MS: i64 = 60 * 60 * 1000;
-const DAY_MS: i64 = 24 * HOUR_MS;
+pub(crate) const HOUR_MS: i64 = 60 * 60 * 1000;
+pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// The days of the hour that comes late: it begins at 22:13.
 const DAYS: [&str; 4] = ["--from", "2023-11-14", "--to", "2023-11-14"];
 
 /// What players did in some hours, cut into batches, each with the time at which it should have come.
-struct Story {
-    batches: Vec<(i64, ViewEventBatch)>,
+pub(crate) struct Story {
+    pub(crate) batches: Vec<(i64, ViewEventBatch)>,
 }
 
 impl Story {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut batches = Vec::new();
         for index in 0..40 {
@@ -80,12 +80,12 @@ impl Story {
         at_ms < START_MS + 2 * HOUR_MS && (player.ends_with(['0', '5']) || batch.events.len().is_multiple_of(2))
     }
 
-    fn in_time(&self) -> Vec<&ViewEventBatch> {
+    pub(crate) fn in_time(&self) -> Vec<&ViewEventBatch> {
         self.batches.iter().map(|(_, batch)| batch).collect()
     }
 
     /// Those that come in time, and those that come after them.
-    fn timely_and_late(&self) -> (Vec<&ViewEventBatch>, Vec<&ViewEventBatch>) {
+    pub(crate) fn timely_and_late(&self) -> (Vec<&ViewEventBatch>, Vec<&ViewEventBatch>) {
         let (late, timely): (Vec<_>, Vec<_>) = self.batches.iter().partition(|(at_ms, b)| Self::is_late(*at_ms, b));
         (timely.into_iter().map(|(_, batch)| batch).collect(), late.into_iter().map(|(_, batch)| batch).collect())
     }
@@ -103,7 +103,7 @@ fn start(home: &Path) -> Up {
 }
 
 /// What must not depend on how it came: sessions, minutes, bronze.
-fn outcome(home: &Path) -> [Vec<Value>; 3] {
+pub(crate) fn outcome(home: &Path) -> [Vec<Value>; 3] {
     let columns = SESSION_COLUMNS.join(", ");
     let measures: Vec<String> =
         marquee_qoe::Measure::NAMES.iter().map(|name| format!("sum({name}) AS {name}")).collect();
@@ -127,7 +127,7 @@ fn outcome(home: &Path) -> [Vec<Value>; 3] {
     .map(|query| child::sql(home, &query))
 }
 
-fn check_same(found: &[Vec<Value>; 3], expected: &[Vec<Value>; 3]) {
+pub(crate) fn check_same(found: &[Vec<Value>; 3], expected: &[Vec<Value>; 3]) {
     for (found, expected) in found.iter().zip(expected) {
         let only_found = found.iter().find(|row| !expected.contains(row));
         let only_expected = expected.iter().find(|row| !found.contains(row));
@@ -141,14 +141,14 @@ fn check_with_oracle(home: &Path) {
 }
 
 /// The command; services beside it have epochs as short as it is told.
-fn recompute(home: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn recompute(home: &Path, arguments: &[&str]) -> Command {
     let mut command = child::marquee(home);
     command.args(["lake", "recompute"]).args(DAYS).args(arguments);
     command.env("MARQUEE_JOBS__EPOCH_INTERVAL_MS", "150");
     command
 }
 
-fn report(home: &Path, arguments: &[&str]) -> Value {
+pub(crate) fn report(home: &Path, arguments: &[&str]) -> Value {
     let output = recompute(home, arguments).arg("--json").output().expect("the binary starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")

@@ -84,9 +84,22 @@ impl Deployment {
         }
     }
 
+    /// Lets the topic of players grow.
+    pub fn grow(&self, partitions: u32) {
+        let partitions = partitions.to_string();
+        let mut grow = self.site.marquee(["log", "grow", PLAYBACK_TOPIC, "--partitions", &partitions]);
+        let output = grow.output().expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Stops the roles and checks the lake: every event that was acknowledged counts once, nothing is in the log twice
     /// but what was refused and sent again, and sessions and minutes are what DuckDB works out from bronze.
     pub fn check(self, collector: Role, jobs: Vec<Role>, sent: &Sent) {
+        self.check_grown(collector, jobs, sent, &[]);
+    }
+
+    /// The same after the topic of players has grown to these partitions, generation by generation.
+    pub fn check_grown(self, collector: Role, jobs: Vec<Role>, sent: &Sent, generations: &[u32]) {
         // Nothing comes after this: what it refused and still had is sent or given up.
         collector.stop();
         let log_events = self.site.log_events(PLAYBACK_TOPIC);
@@ -97,7 +110,7 @@ impl Deployment {
         for role in jobs {
             role.stop();
         }
-        let found = oracle::recompute(&self.site.lake(), PLAYBACK_TOPIC, log_events);
+        let found = oracle::recompute_grown(&self.site.lake(), PLAYBACK_TOPIC, log_events, generations);
         assert_eq!(found["sessions"].as_u64(), Some(sent.sessions));
         let distinct = "SELECT count(*) FROM (SELECT DISTINCT session_id, player_instance, sequence FROM events)";
         assert_eq!(self.site.number(distinct), sent.events, "nothing is lost");
@@ -167,7 +180,12 @@ impl Role {
 
     /// Waits until it works on all partitions, of the topic of players and of that of imports.
     pub fn wait_for_all_partitions(&mut self) {
-        self.wait_for("all partitions", |said| (partitions(said) == 2 * PARTITIONS as usize).then_some(()));
+        self.wait_for_partitions(2 * PARTITIONS);
+    }
+
+    /// Waits until it works on so many partitions.
+    pub fn wait_for_partitions(&mut self, count: u32) {
+        self.wait_for("so many partitions", |said| (partitions(said) == count as usize).then_some(()));
     }
 
     /// Ends it at once.

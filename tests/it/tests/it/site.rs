@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures::TryStreamExt as _;
 use marquee_lake_s3::{Bucket, S3Options};
@@ -132,7 +132,10 @@ impl Site {
     pub fn log_events(&self, topic: &str) -> u64 {
         match &self.kafka {
             None => child::log_events(&self.home(), topic),
-            Some(options) => child::events_in(&KafkaLog::open(options.clone()).expect("the log opens"), topic),
+            Some(options) => {
+                let log = KafkaLog::open(options.clone()).expect("the log opens");
+                child::events_in(Arc::new(log), topic)
+            }
         }
     }
 

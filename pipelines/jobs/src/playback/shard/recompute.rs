@@ -99,6 +99,8 @@ pub struct LateBatch {
     rows: HashMap<u128, Vec<FoundRow>>,
     /// Epochs whose rows are here.
     read: BTreeSet<u64>,
+    /// Which partition holds which offsets, see [`of_partitions`](Self::of_partitions).
+    partitions: Vec<(u64, u32)>,
 }
 
 /// What an epoch has done, or would do.
@@ -178,7 +180,18 @@ impl EpochOffsets {
 impl LateBatch {
     /// These sessions, whose events past the horizon at offsets below `to_offset` are to be folded.
     pub fn new(sessions: Vec<LateSession>, to_offset: u64) -> Self {
-        Self { sessions, to_offset, rows: HashMap::new(), read: BTreeSet::new() }
+        Self { sessions, to_offset, rows: HashMap::new(), read: BTreeSet::new(), partitions: Vec::new() }
+    }
+
+    /// Of a shard that goes on from others: its events are in these partitions, each from this offset on, in order.
+    #[must_use]
+    pub fn of_partitions(self, partitions: Vec<(u64, u32)>) -> Self {
+        Self { partitions, ..self }
+    }
+
+    /// The partition that holds an offset; `None` when there is but one.
+    fn partition_of(&self, offset: u64) -> Option<u32> {
+        self.partitions.iter().rev().find(|(first, _)| *first <= offset).map(|(_, partition)| *partition)
     }
 
     /// Reads the rows of its sessions in these epochs, unless they are here.
@@ -251,7 +264,7 @@ impl Playback {
         history: &mut dyn History,
         io: &ShardIo,
     ) -> Result<Recomputed, StreamError> {
-        let kept = Kept { snapshot: &newest.snapshot, io };
+        let kept = Kept { snapshot: &newest.snapshot, io, fork: None };
         let state = PlaybackShard::start(self.mode, self.max_unpacked, shard, Some(kept));
         let mut state = io.unless_overtaken(&newest.manifest, state)?;
         state.recompute(shard, batch, epochs, history, io)
@@ -322,7 +335,7 @@ impl PlaybackShard {
         let deltas = self.cubes.deltas();
         let minutes = self.cubes.rows(&deltas, &self.topic, self.partition, epoch);
         let live = self.outgoing_live(shard, &deltas, epoch, watermark_ms);
-        let events = self.recomputed_rows(&late_rows, &batch.sessions, epoch);
+        let events = self.recomputed_rows(&late_rows, batch, epoch);
         // What the shard has known, and what is not too old for its index: it may still meet an event of these.
         for (one, _) in revised.into_iter().filter(|(_, is_in_reach)| *is_in_reach) {
             self.keep(one.key, one.session);
@@ -427,7 +440,8 @@ impl PlaybackShard {
     }
 
     /// The rows of table `recomputed_events`.
-    fn recomputed_rows(&self, folded: &[NewlyFolded], sessions: &[LateSession], epoch: u64) -> RecordBatch {
+    fn recomputed_rows(&self, folded: &[NewlyFolded], batch: &LateBatch, epoch: u64) -> RecordBatch {
+        let sessions = &batch.sessions;
         let text = |of: &dyn for<'a> Fn(&'a LateSession) -> &'a str| -> ArrayRef {
             let mut column = TextColumn::default();
             for event in folded {
@@ -441,7 +455,10 @@ impl PlaybackShard {
         let columns: Vec<ArrayRef> = vec![
             numbered_texts(folded.iter().map(|f| f.time_ms.div_euclid(DAY_MS)), |day| date_of(day * DAY_MS)),
             constant_text(folded.len(), &self.topic),
-            Arc::new(Int32Array::from_value(self.partition as i32, folded.len())),
+            Arc::new(Int32Array::from_iter_values(folded.iter().map(|event| {
+                // As in `late_events`, where it lies in a partition that this shard may only go on from.
+                batch.partition_of(event.offset).unwrap_or(self.partition) as i32
+            }))),
             int(&|event| event.offset),
             Arc::new(Int32Array::from_iter_values(folded.iter().map(|event| event.index as i32))),
             text(&|session| &session.session_id),

@@ -277,7 +277,7 @@ fn restarts(max_unpacked: usize) {
         }
         aged = aged.max(shard.closed.segment_names().count());
         most_segments = most_segments.max(shard.state_log.segment_names().count());
-        let kept = Kept { snapshot: &frozen.snapshot, io: &io };
+        let kept = Kept { snapshot: &frozen.snapshot, io: &io, fork: None };
         let restored = PlaybackShard::start(PlaybackMode::Live, max_unpacked, &id, Some(kept)).unwrap();
         assert_eq!(found(&restored), found(&shard), "after epoch {epoch}");
         let open = restored.sessions.iter().filter_map(|(_, slot)| match slot {
@@ -294,6 +294,79 @@ fn restarts(max_unpacked: usize) {
     }
     assert!(aged > 2 && (4..=33).contains(&most_segments), "{aged} {most_segments}");
     assert!(most_packed > 20, "{most_packed}"); // a restart packs them all
+}
+
+/// Each heir of a shard has the open sessions whose keys are its own, as they were, and writes all it has in its first
+/// epoch; what was closed it can find, too.
+#[test]
+fn heirs_have_exactly_their_own_sessions() {
+    for max_unpacked in [0, MAX_UNPACKED] {
+        heirs(max_unpacked);
+    }
+}
+
+fn heirs(max_unpacked: usize) {
+    const HEIRS: u32 = 3;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let objects = Arc::new(InMemory::new());
+    let store_of = |partition| {
+        let id = ShardId { partition, ..shard_id() };
+        (id.clone(), ShardStore::new(objects.clone(), &"state".into(), &id))
+    };
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let (_, store) = store_of(0);
+    let io = io_of(&store, clock.clone(), &runtime);
+    let write = |store: &ShardStore, frozen: &Frozen| {
+        for (name, bytes) in &frozen.new_segments {
+            runtime.block_on(store.write_segment(name, bytes.clone())).unwrap();
+        }
+    };
+    let mut shard = shard_that_packs_above(max_unpacked);
+    let request = || PayloadView::PlayRequested { autoplay: false };
+    let mut frozen = Frozen::default();
+    for epoch in 1..=40_u64 {
+        // Three hours and more, so that closed ones are in segments, too.
+        let after_ms = epoch as i64 * 300_000;
+        for number in 0..20 {
+            let (id, end) = (format!("{epoch}-{number}"), PayloadView::SessionEnd { reason: "".into() });
+            take(&mut shard, &id, vec![(0, after_ms, request())]);
+            if number % 2 == 0 {
+                take(&mut shard, &id, vec![(1, after_ms + 1, end)]);
+            }
+        }
+        take(&mut shard, "all the time", vec![(epoch - 1, after_ms, PayloadView::FirstFrame)]);
+        frozen = shard.freeze(epoch, false, &io).unwrap();
+        write(&store, &frozen);
+    }
+    let (all, closed, _) = found(&shard);
+    assert!(all.len() > 10 && closed.len() > 10 && shard.closed.segment_names().count() > 0);
+    let mut open = BTreeMap::new();
+    for number in 0..HEIRS {
+        let parent = marquee_stream::Parent { partition: 0, epoch: 41, next_offset: 7, number, count: HEIRS };
+        let (id, own) = store_of(1 + number);
+        let io = io_of(&own, clock.clone(), &runtime).after(vec![store.clone()]);
+        let kept = Kept { snapshot: &frozen.snapshot, io: &io, fork: Some(parent) };
+        let mut heir = PlaybackShard::start(PlaybackMode::Live, max_unpacked, &id, Some(kept)).unwrap();
+        let (mine, mine_closed, _) = found(&heir);
+        for (key, session) in &mine {
+            assert!(parent.leaves(session.1[0][0].as_bytes()), "{:?} is another's", session.1[0][0]);
+            assert!(open.insert(*key, session.clone()).is_none(), "it is one's alone");
+        }
+        assert_eq!((mine_closed, heir.timers.len()), (closed.clone(), mine.len()));
+        assert_eq!(heir.watermark_ms(), shard.watermark_ms());
+        assert!(heir.cubes.deltas().is_empty(), "nothing counts again");
+        let first = heir.freeze(42, false, &io).unwrap();
+        write(&own, &first);
+        // Of its own segments and of the parent's old ones, which stay.
+        let kept = Kept { snapshot: &first.snapshot, io: &io, fork: None };
+        let restored = PlaybackShard::start(PlaybackMode::Live, max_unpacked, &id, Some(kept)).unwrap();
+        assert_eq!(found(&restored), found(&heir));
+        assert!(heir.state_log.segment_names().all(|name| name.starts_with("000000000042")), "written anew");
+        for (key, session) in all.keys().filter_map(|key| Some((key, mine.get(key)?))) {
+            assert_eq!(session, &all[key]);
+        }
+    }
+    assert_eq!(open, all, "together they have them all");
 }
 
 /// Rule 21: what never came is counted, and the state before the gap lasts through it.

@@ -356,7 +356,7 @@ fn end_offsets(log: &dyn PartitionLog, topic: &str) -> Result<Vec<u64>, Failure>
 fn end_records(log: &dyn PartitionLog, now_ms: i64) -> Result<Vec<NewRecord>, Failure> {
     let header = RecordHeader { record_type: RecordType::EndOfInput, received_at_ms: now_ms, event_count: 0 };
     let record = |partition| NewRecord { route: Route::Partition(partition), header, payload: Vec::new().into() };
-    Ok((0..log.partitions(PLAYBACK_TOPIC)?).map(record).collect())
+    Ok(log.generations(PLAYBACK_TOPIC)?.newest().map(record).collect())
 }
 
 /// Counts the events from these offsets on, as the records' headers say.

@@ -1,4 +1,5 @@
-//! What a recompute asks of the lake, as SQL. Every query is of one shard.
+//! What a recompute asks of the lake, as SQL. Every query is of one shard: of its partition and of those that it goes on
+//! from.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -33,7 +34,7 @@ impl LateTables<'_> {
     }
 
     /// The partitions that have epochs.
-    pub(super) fn partitions(&self) -> Result<Vec<u32>, LakeError> {
+    pub(super) fn all_partitions(&self) -> Result<Vec<u32>, LakeError> {
         let topic = quoted(self.topic);
         let query = format!("SELECT DISTINCT \"partition\" FROM epochs WHERE topic = {topic} ORDER BY 1");
         let partitions = self.ask(&query)?;
@@ -42,10 +43,10 @@ impl LateTables<'_> {
     }
 
     /// The epochs after `after` up to `to`, in order, each with its `next_offset`.
-    pub(super) fn epochs(&self, partition: u32, after: u64, to: u64) -> Result<Vec<(u64, u64)>, LakeError> {
+    pub(super) fn epochs(&self, partitions: &[u32], after: u64, to: u64) -> Result<Vec<(u64, u64)>, LakeError> {
         let rows = self.ask(&format!(
             "SELECT epoch, next_offset FROM epochs WHERE {} AND epoch > {after} AND epoch <= {to} ORDER BY epoch",
-            self.of_shard(partition)
+            self.of_shard(partitions)
         ))?;
         let of_batch = |batch: &RecordBatch| {
             let (epochs, offsets) = (ints(batch.column(0)), ints(batch.column(1)));
@@ -55,8 +56,8 @@ impl LateTables<'_> {
     }
 
     /// How many sessions have late events in these days that are not folded.
-    pub(super) fn count(&self, partition: u32) -> Result<u64, LakeError> {
-        let rows = self.ask(&format!("SELECT count(*) FROM ({})", self.unfolded(partition)))?;
+    pub(super) fn count(&self, partitions: &[u32]) -> Result<u64, LakeError> {
+        let rows = self.ask(&format!("SELECT count(*) FROM ({})", self.unfolded(partitions)))?;
         Ok(rows.iter().filter(|batch| batch.num_rows() > 0).flat_map(|batch| ints(batch.column(0))).sum())
     }
 
@@ -64,7 +65,7 @@ impl LateTables<'_> {
     /// after `after` on; each with how many rows it has in `events`, about.
     pub(super) fn page(
         &self,
-        partition: u32,
+        partitions: &[u32],
         after: Option<&(String, String)>,
         limit: usize,
     ) -> Result<Vec<(LateSession, u64)>, LakeError> {
@@ -74,7 +75,7 @@ impl LateTables<'_> {
         });
         let keys = self.ask(&format!(
             "SELECT * FROM ({}){behind} ORDER BY session_id, player_instance LIMIT {limit}",
-            self.unfolded(partition)
+            self.unfolded(partitions)
         ))?;
         let mut wanted = BTreeSet::new();
         for batch in &keys {
@@ -88,7 +89,7 @@ impl LateTables<'_> {
         // All their late events, those of other days, too. A key may share its session id with one that is not wanted.
         let of_ids = format!(
             "{} AND session_id IN ({})",
-            self.of_shard(partition),
+            self.of_shard(partitions),
             list(wanted.iter().map(|(session_id, _)| session_id.as_str()))
         );
         let rows = self.ask(&format!(
@@ -115,12 +116,12 @@ impl LateTables<'_> {
                 }
             }
         }
-        self.add_written(partition, &mut page)?;
+        self.add_written(partitions, &mut page)?;
         Ok(page)
     }
 
     /// Adds what `session_revisions` says of these sessions.
-    fn add_written(&self, partition: u32, page: &mut [(LateSession, u64)]) -> Result<(), LakeError> {
+    fn add_written(&self, partitions: &[u32], page: &mut [(LateSession, u64)]) -> Result<(), LakeError> {
         if page.is_empty() {
             return Ok(());
         }
@@ -134,7 +135,7 @@ impl LateTables<'_> {
             late_events = newest("late_events"),
             bronze_epochs = newest("bronze_epochs"),
             rows = newest("event_count + duplicates + conflicts"),
-            shard = self.of_shard(partition),
+            shard = self.of_shard(partitions),
             ids = list(page.iter().map(|(session, _)| session.session_id.as_str())),
         ))?;
         let mut written = HashMap::new();
@@ -166,7 +167,7 @@ impl LateTables<'_> {
 
     /// The keys of the sessions that have late events in these days that are not folded. An event is received at most
     /// [`FUTURE_LIMIT_MS`] before its time.
-    fn unfolded(&self, partition: u32) -> String {
+    fn unfolded(&self, partitions: &[u32]) -> String {
         let DayRange { from_ms, to_ms } = self.days;
         let date = |ms| DateTime::from_timestamp_millis(ms).unwrap_or_default().format("%Y-%m-%d");
         format!(
@@ -175,15 +176,16 @@ impl LateTables<'_> {
              AND event_time >= to_timestamp_millis({from_ms}) AND event_time < to_timestamp_millis({to_ms})) l \
              LEFT JOIN (SELECT * FROM recomputed_events WHERE {shard} AND event_date >= '{first}' \
              AND event_date <= '{last}') r ON {SAME_EVENT} WHERE r.\"offset\" IS NULL",
-            shard = self.of_shard(partition),
+            shard = self.of_shard(partitions),
             ingested = date(from_ms - FUTURE_LIMIT_MS),
             first = date(from_ms),
             last = date(to_ms - 1),
         )
     }
 
-    fn of_shard(&self, partition: u32) -> String {
-        format!("topic = {} AND \"partition\" = {partition}", quoted(self.topic))
+    fn of_shard(&self, partitions: &[u32]) -> String {
+        let partitions: Vec<String> = partitions.iter().map(u32::to_string).collect();
+        format!("topic = {} AND \"partition\" IN ({})", quoted(self.topic), partitions.join(", "))
     }
 }
 
@@ -195,12 +197,13 @@ const SAME_EVENT: &str = "l.topic = r.topic AND l.\"partition\" = r.\"partition\
 pub(super) struct Place<'a> {
     pub(super) tables: &'a LateTables<'a>,
     pub(super) repair: &'a ShardRepair,
-    pub(super) partition: u32,
+    pub(super) partitions: &'a [u32],
 }
 
 impl Place<'_> {
     fn ask(&self, query: &str) -> Result<Vec<RecordBatch>, StreamError> {
-        let shard = || format!("playback/{}/{}", self.tables.topic, self.partition);
+        let partition = self.partitions.last().copied().unwrap_or_default();
+        let shard = || format!("playback/{}/{partition}", self.tables.topic);
         self.tables.ask(query).map_err(|source| StreamError::Lake { shard: shard(), source })
     }
 }
@@ -216,7 +219,7 @@ impl History for Place<'_> {
         self.ask(&format!(
             "SELECT {} FROM events WHERE {} AND session_id IN ({}) AND ({})",
             columns.join(", "),
-            self.tables.of_shard(self.partition),
+            self.tables.of_shard(self.partitions),
             list(session_ids.iter().copied()),
             ranges.join(" OR ")
         ))
@@ -227,7 +230,7 @@ impl History for Place<'_> {
         let rows = self.ask(&format!(
             "SELECT {} FROM session_revisions WHERE {} AND start_date = {}",
             full.join(" OR "),
-            self.tables.of_shard(self.partition),
+            self.tables.of_shard(self.partitions),
             quoted(date)
         ))?;
         Ok(rows.iter().any(|batch| batch.column(0).as_boolean().iter().any(|full| full == Some(true))))
