@@ -144,7 +144,7 @@ fn lake(runtime: &tokio::runtime::Runtime, folder: &Path) -> (Arc<DeltaLake>, u6
     }
     assert!(jobs.drain(log.as_ref(), Duration::from_secs(60)).expect("the log answers"));
     jobs.stop().expect("a graceful stop");
-    (lake, events_in(log.as_ref(), PLAYBACK_TOPIC))
+    (lake, events_in(log, PLAYBACK_TOPIC))
 }
 
 struct World {
