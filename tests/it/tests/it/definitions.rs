@@ -211,14 +211,15 @@ fn definitions_by_hand_and_minutes_equal_sessions() {
 
 /// The oracle sees it in the views over the table, too: whatever a fault loses, they are not what it makes of bronze.
 fn a_lost_commit_is_found(lake: &Path, log_events: u64) {
-    for (table, views) in [("session_revisions", 4), ("qoe_minutes", 4)] {
+    // Each has four views.
+    for table in ["session_revisions", "qoe_minutes"] {
         let commits = lake.join(table).join("_delta_log");
         let files = std::fs::read_dir(&commits).expect("a folder").map(|entry| entry.expect("an entry").path());
         let newest = files.filter(|file| file.extension().is_some_and(|e| e == "json")).max().expect("a commit");
         let lost = lake.join("lost");
         std::fs::rename(&newest, &lost).expect("a file");
         let (agrees, found) = oracle::compare(lake, PLAYBACK_TOPIC, log_events, &[]);
-        assert!(!agrees && found["view_mismatches"].as_u64() >= Some(views), "without {newest:?}: {found:#}");
+        assert!(!agrees && found["view_mismatches"].as_u64() >= Some(4), "without {}: {found:#}", newest.display());
         std::fs::rename(&lost, &newest).expect("a file");
     }
 }
