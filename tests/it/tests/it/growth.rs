@@ -201,7 +201,9 @@ fn killed_at_every_step() {
     let [sessions, minutes, bronze] = outcome(&home);
     let without_copies = |rows: &[Value]| -> Vec<Value> {
         let mut rows = rows.to_vec();
-        rows.iter_mut().for_each(|row| row["copies"] = Value::Null);
+        for row in &mut rows {
+            row["copies"] = Value::Null;
+        }
         rows
     };
     // What a killed collector had taken was sent again.
