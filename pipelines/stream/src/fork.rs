@@ -50,10 +50,11 @@ impl Beginning {
                 None => Ok((Start::Empty, Vec::new())),
             };
         };
-        if !heirs.is_empty() && !newest.is_last() {
-            if let Some(last) = end(&self.recovery, &newest, heirs, self.clock.as_ref(), &self.writer_id).await? {
-                newest = last;
-            }
+        if !heirs.is_empty()
+            && !newest.is_last()
+            && let Some(last) = end(&self.recovery, &newest, heirs, self.clock.as_ref(), &self.writer_id).await?
+        {
+            newest = last;
         }
         if newest.is_last() {
             return Ok((Start::Ended(Some(newest)), Vec::new()));

@@ -398,8 +398,8 @@ impl PartitionLog for GrowingLog {
         };
         let read = self.inner.log.read(place.topic, place.partition, below, max_bytes);
         let mut records = read.map_err(|error| place.told(topic, partition, error))?;
-        if place.start > 0 {
-            records.iter_mut().for_each(|record| record.offset += place.start);
+        for record in &mut records {
+            record.offset += place.start;
         }
         Ok(records)
     }

@@ -208,9 +208,11 @@ impl ShardTask {
                 };
                 let (start, ancestors) = start?;
                 match start {
-                    Start::TooEarly => return self.wait_for_parent(),
+                    Start::TooEarly => return Ok(self.wait_for_parent()),
                     Start::Ended(last) => {
-                        last.iter().for_each(|last| shard.show(last));
+                        if let Some(last) = &last {
+                            shard.show(last);
+                        }
                         return Ok(Step::Gone);
                     }
                     Start::Empty => self.read_from(None, None, ancestors)?,
@@ -257,15 +259,15 @@ impl ShardTask {
 
     /// Looks again later. A runtime that stops waits for as long as it would to hand over: the parent may be another
     /// process's.
-    fn wait_for_parent(&mut self) -> Result<Step, StreamError> {
+    fn wait_for_parent(&mut self) -> Step {
         if self.shard.stop.load(Ordering::Acquire) {
             let now_ms = self.shard.clock.now_ms();
             if now_ms - *self.stopped_at_ms.get_or_insert(now_ms) > HAND_OVER_LIMIT_MS {
-                return Ok(Step::Gone);
+                return Step::Gone;
             }
         }
         self.stage = Stage::Loading(self.shard.load());
-        Ok(Step::Waiting(WaitFor::Parent))
+        Step::Waiting(WaitFor::Parent)
     }
 
     fn wait_for_records(&self) -> Result<(), StreamError> {

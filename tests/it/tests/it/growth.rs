@@ -201,7 +201,9 @@ fn killed_at_every_step() {
     let [sessions, minutes, bronze] = outcome(&home);
     let without_copies = |rows: &[Value]| -> Vec<Value> {
         let mut rows = rows.to_vec();
-        rows.iter_mut().for_each(|row| row["copies"] = Value::Null);
+        for row in &mut rows {
+            row["copies"] = Value::Null;
+        }
         rows
     };
     // What a killed collector had taken was sent again.
@@ -284,4 +286,42 @@ fn late_events_of_before_are_recomputed_after() {
         start(&home, &[]).stop();
         check(&home, &expected, &[2, 4]);
     }
+}
+
+/// An import that is under way: chunks of before are not taken again, and its end closes the sessions of all of them.
+#[test]
+fn an_import_goes_on_across_a_growth() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = folder.path().join("home");
+    let chunks: Vec<Vec<ViewEventBatch>> = (0..3)
+        .map(|chunk| {
+            // Every session has a part in each chunk.
+            let part = |index| {
+                let whole = session(index, &[25; 12], &[1_000; 12]);
+                let events = whole.events[4 * chunk..4 * chunk + 4].to_vec();
+                ViewEventBatch { events, ..whole }
+            };
+            (0..30).map(part).collect()
+        })
+        .collect();
+    let mut up = start(&home, &[]);
+    up.post_chunk("films", 0, &chunks[0]);
+    up.post_chunk("films", 1, &chunks[1]);
+    assert!(up.drained("playback-import"));
+    up.stop();
+    let output = grow(&home, &["playback-import", "--partitions", "6"], None);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut up = start(&home, &[]);
+    up.post_chunk("films", 1, &chunks[1]);
+    up.post_chunk("films", 2, &chunks[2]);
+    up.finish_import("films", 3);
+    up.finish_import("films", 3);
+    assert!(up.drained("playback-import"));
+    up.stop();
+    let log_events = child::log_events(&home, "playback-import");
+    assert_eq!(log_events, 30 * 12, "no chunk was taken twice");
+    let found = oracle::recompute_grown(&home.join("lake"), "playback-import", log_events, &[2, 6]);
+    assert_eq!(found["sessions"].as_u64(), Some(30));
+    let closed = "SELECT count(*) FROM sessions WHERE is_final AND event_count = 12 AND close_reason = 'end_of_input'";
+    assert_eq!(child::number(&home, closed), 30);
 }
