@@ -301,8 +301,10 @@ async fn append_until_sealed(log: Arc<dyn PartitionLog>, topic: String, number: 
     }
 }
 
-fn is_seal(record: &Record) -> bool {
-    record.header.record_type == RecordType::Seal && record.header.event_count == 0
+/// The offsets of the records that somebody appended.
+fn appended(records: &[Record]) -> Vec<u64> {
+    let is_seal = |record: &&Record| record.header.record_type == RecordType::Seal && record.header.event_count == 0;
+    records.iter().filter(|record| !is_seal(record)).map(|record| record.offset).collect()
 }
 
 fn a_sealed_topic_takes_no_more_records(suite: &Suite<'_>) {
@@ -320,8 +322,7 @@ fn a_sealed_topic_takes_no_more_records(suite: &Suite<'_>) {
             assert!(matches!(once, Err(LogError::Sealed(_))), "an append to a sealed topic returned {once:?}");
             assert_eq!(suite.bounds(log, partition).end, ends[partition as usize], "its ends are final");
         }
-        let records = suite.read_all(log, 0, 0);
-        assert!(records.split_off_seals().len() == 5, "what was in it can be read");
+        assert_eq!(appended(&suite.read_all(log, 0, 0)), [0, 1, 2, 3, 4], "what was in it can be read");
         assert!(log.ledger_contains(&suite.topic, "key").expect("the log answers"));
         assert!(!log.ledger_contains(&suite.topic, "other").expect("the log answers"));
         log.ensure_topic(&suite.spec(2)).expect("it is there");
@@ -333,17 +334,6 @@ fn a_sealed_topic_takes_no_more_records(suite: &Suite<'_>) {
     check(&(suite.open)());
     let nowhere = (suite.open)().seal("contract-nowhere");
     assert!(matches!(nowhere, Err(LogError::UnknownTopic(_))), "it returned {nowhere:?}");
-}
-
-/// The records that somebody appended.
-trait Appended {
-    fn split_off_seals(&self) -> Vec<&Record>;
-}
-
-impl Appended for Vec<Record> {
-    fn split_off_seals(&self) -> Vec<&Record> {
-        self.iter().filter(|record| !is_seal(record)).collect()
-    }
 }
 
 fn whatever_was_acknowledged_lies_before_the_seal(suite: &Suite<'_>) {
@@ -368,8 +358,7 @@ fn whatever_was_acknowledged_lies_before_the_seal(suite: &Suite<'_>) {
         offsets.sort_unstable();
         assert!(offsets.last().is_none_or(|last| *last < end), "what was acknowledged lies before the end");
         offsets.dedup();
-        let records = suite.read_all(&log, partition, 0);
-        let appended: Vec<u64> = records.split_off_seals().iter().map(|record| record.offset).collect();
+        let appended = appended(&suite.read_all(&log, partition, 0));
         // What had no answer may be there, too.
         assert!(offsets.iter().all(|offset| appended.contains(offset)), "all that was acknowledged is there");
     }

@@ -295,6 +295,20 @@ impl GrowingLog {
         }
     }
 
+    async fn is_in_ledger_of(&self, topics: Vec<String>, ledger_key: &str) -> Result<bool, LogError> {
+        let (log, key) = (Arc::clone(&self.inner.log), ledger_key.to_owned());
+        let look = move || {
+            for topic in topics {
+                if log.ledger_contains(&topic, &key)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.unwrap_or_else(|panic| Err(LogError::Storage { operation: "reading a ledger", source: Box::new(panic) }))
+    }
+
     /// A topic with generations after those that are known.
     async fn newer(&self, topic: &str, known: &Lineage) -> Result<Arc<Lineage>, LogError> {
         let found = self.blocking(topic, Inner::look_again).await?;
@@ -419,22 +433,6 @@ impl PartitionLog for GrowingLog {
 
     fn enforce_retention(&self, now_ms: i64) -> Result<u64, LogError> {
         self.inner.log.enforce_retention(now_ms)
-    }
-}
-
-impl GrowingLog {
-    async fn is_in_ledger_of(&self, topics: Vec<String>, ledger_key: &str) -> Result<bool, LogError> {
-        let (log, key) = (Arc::clone(&self.inner.log), ledger_key.to_owned());
-        let look = move || {
-            for topic in topics {
-                if log.ledger_contains(&topic, &key)? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        };
-        let looked = tokio::task::spawn_blocking(look).await;
-        looked.unwrap_or_else(|panic| Err(LogError::Storage { operation: "reading a ledger", source: Box::new(panic) }))
     }
 }
 

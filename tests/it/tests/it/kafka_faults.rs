@@ -207,6 +207,27 @@ fn a_deleted_topic_halts_the_jobs() {
     check_halt(&deployment, "anew", DAMAGED, &["lies beyond the log's end", "restore it from a copy"]);
 }
 
+/// As with a whole topic: what was read from it cannot be read from another one.
+#[test]
+fn a_deleted_generation_halts_the_jobs() {
+    if !kafka_is_here("kafka_faults::a_deleted_generation_halts_the_jobs") {
+        return;
+    }
+    let cluster = KafkaCluster::start(1);
+    let deployment = Deployment::new(&cluster);
+    let (jobs, mut collector) = start_both(&deployment);
+    let address = collector.address();
+    deployment.grow(2 * PARTITIONS);
+    jobs.stop();
+    let jobs = deployment.start("heirs", "jobs");
+    let sent = post_some(&address, 19);
+    deployment.wait_for_sessions(sent.events);
+    jobs.stop();
+    collector.kill();
+    cluster.delete_topic("playback.2");
+    check_halt(&deployment, "after", DAMAGED, &["the log has no topic `playback/11`", "restore the topic"]);
+}
+
 fn post_some(address: &str, seed: u64) -> Sent {
     let players = Players::start(address, seed);
     players.acknowledged(SOME);
