@@ -80,7 +80,7 @@ impl World {
 
     fn process(&self, kept: Option<&Frozen>, records: &[Record]) -> Box<dyn marquee_stream::ShardState> {
         let (io, _) = shard_io(&self.job, &self.id, START_MS);
-        let kept = kept.map(|frozen| Kept { snapshot: &frozen.snapshot, io: &io });
+        let kept = kept.map(|frozen| Kept { snapshot: &frozen.snapshot, io: &io, fork: None });
         let mut shard = self.job.start_shard(&self.id, kept).expect("nothing, or what a shard has kept");
         // The first half in one call, the others one by one.
         let (together, single) = records.split_at(records.len() / 2);
